@@ -1,0 +1,1 @@
+//! The node agent: pods to runtime, volumes, probes, status, service proxy, DNS.

@@ -1,0 +1,15 @@
+//! Kubernetes API machinery without I/O: objects, schema, codecs, selectors, patches, Status.
+//!
+//! Invariants: no I/O, no clock of its own, no knowledge of a particular kind. An [`Object`] is encoded once.
+
+pub mod object;
+pub mod options;
+pub mod resource;
+pub mod selector;
+pub mod status;
+
+pub use object::{Draft, Meta, Object, OwnerReference};
+pub use options::{DeleteOptions, ListOptions, Patch, PatchKind, Preconditions, Propagation, WriteOptions};
+pub use resource::Resource;
+pub use selector::{FieldSelector, LabelSelector};
+pub use status::{FieldError, FieldErrorKind, Path, Result, Status};

@@ -1,0 +1,251 @@
+//! An object as the whole program shares it: canonical JSON bytes, a parsed header, a typed view on demand.
+//!
+//! Canonical means: keys sorted, no spaces, `metadata.resourceVersion` in place. The revision is only known when the
+//! store's writer gives it, so writing starts from a [`Draft`], which is the object's bytes with a gap for that number.
+
+use crate::status::{Result, Status};
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use std::{any::Any, collections::BTreeMap, fmt, sync::Arc, sync::OnceLock};
+
+/// The parsed header of an object: what generic code decides by.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Meta {
+    /// `metadata.name`.
+    pub name: String,
+    /// `metadata.namespace`; empty for cluster-scoped objects.
+    pub namespace: String,
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// `metadata.labels`.
+    pub labels: BTreeMap<String, String>,
+    /// `metadata.annotations`.
+    pub annotations: BTreeMap<String, String>,
+    /// `metadata.ownerReferences`.
+    pub owner_references: Vec<OwnerReference>,
+    /// `metadata.finalizers`.
+    pub finalizers: Vec<String>,
+    /// `metadata.creationTimestamp`.
+    pub creation_timestamp: Option<Timestamp>,
+    /// `metadata.deletionTimestamp`; set means: being deleted.
+    pub deletion_timestamp: Option<Timestamp>,
+    /// `metadata.deletionGracePeriodSeconds`.
+    pub deletion_grace_period_seconds: Option<i64>,
+}
+
+impl Meta {
+    /// The owner that manages this object (`controller: true`), if any.
+    pub fn controller(&self) -> Option<&OwnerReference> {
+        self.owner_references.iter().find(|o| o.controller)
+    }
+
+    /// Whether deletion has begun.
+    pub fn is_deleting(&self) -> bool {
+        self.deletion_timestamp.is_some()
+    }
+}
+
+/// `metadata.ownerReferences[*]`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OwnerReference {
+    /// Owner's API version.
+    pub api_version: String,
+    /// Owner's kind.
+    pub kind: String,
+    /// Owner's name.
+    pub name: String,
+    /// Owner's uid.
+    pub uid: String,
+    /// Whether the owner is the managing controller.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub controller: bool,
+    /// Whether foreground deletion of the owner waits for this object.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub block_owner_deletion: bool,
+}
+
+/// An immutable version of an object. Clone the `Arc`, never the object.
+pub struct Object {
+    meta: Meta,
+    revision: u64,
+    json: Bytes,
+    view: OnceLock<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Object {
+    /// Reads an object from its JSON. `metadata.resourceVersion` must be a number if it is there (revision 0 if not).
+    pub fn from_json(json: Bytes) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Header {
+            #[serde(default)]
+            metadata: Meta,
+        }
+        #[derive(Deserialize)]
+        struct Version {
+            #[serde(default)]
+            metadata: Inner,
+        }
+        #[derive(Deserialize, Default)]
+        struct Inner {
+            #[serde(rename = "resourceVersion", default)]
+            resource_version: String,
+        }
+        let bad = |e: serde_json::Error| Status::bad_request(format!("the object is not valid JSON: {e}"));
+        let header: Header = serde_json::from_slice(&json).map_err(bad)?;
+        let version: Version = serde_json::from_slice(&json).map_err(bad)?;
+        let revision = version.metadata.resource_version.parse().unwrap_or(0);
+        Ok(Self { meta: header.metadata, revision, json, view: OnceLock::new() })
+    }
+
+    /// Encodes a value; for objects that do not come from the store (clients, tests).
+    pub fn from_value(value: &Value) -> Result<Self> {
+        Self::from_json(serde_json::to_vec(value).map_err(Status::internal)?.into())
+    }
+
+    /// The canonical JSON.
+    pub fn json(&self) -> &Bytes {
+        &self.json
+    }
+
+    /// The header.
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// The revision this version was written at (`metadata.resourceVersion`).
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The object as a value to change; parses, so not for read paths.
+    pub fn value(&self) -> Value {
+        serde_json::from_slice(&self.json).unwrap_or(Value::Null)
+    }
+
+    /// The typed view, decoded on first use and kept. Ask one object for one type only; another type is decoded anew.
+    ///
+    /// # Errors
+    /// When the stored object does not decode as `T`.
+    pub fn view<T: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<T>> {
+        if let Some(kept) = self.view.get()
+            && let Ok(view) = kept.clone().downcast::<T>()
+        {
+            return Ok(view);
+        }
+        let view: Arc<T> = Arc::new(serde_json::from_slice(&self.json).map_err(|e| {
+            Status::internal(format!("{}/{} does not decode: {e}", self.meta.namespace, self.meta.name))
+        })?);
+        let _ = self.view.set(view.clone());
+        Ok(view)
+    }
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}@{}", self.meta.namespace, self.meta.name, self.revision)
+    }
+}
+
+/// An object about to be written: its bytes around the place of the resourceVersion.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    meta: Meta,
+    bytes: Vec<u8>,
+    gap: usize,
+}
+
+impl Draft {
+    /// Encodes `value`, whatever resourceVersion it carries.
+    ///
+    /// # Errors
+    /// When `value` is no object or its metadata has the wrong types.
+    pub fn new(value: &Value) -> Result<Self> {
+        let (Some(top), Some(metadata)) = (value.as_object(), value.get("metadata").and_then(Value::as_object)) else {
+            return Err(Status::bad_request("an object needs metadata"));
+        };
+        let meta = Meta::deserialize(&value["metadata"])
+            .map_err(|e| Status::bad_request(format!("metadata cannot be decoded: {e}")))?;
+        let mut bytes = Vec::with_capacity(1024);
+        let mut gap = 0;
+        let mut sep = b'{';
+        for (key, field) in top {
+            bytes.push(std::mem::replace(&mut sep, b','));
+            put(&mut bytes, key)?;
+            bytes.push(b':');
+            if key != "metadata" {
+                put(&mut bytes, field)?;
+                continue;
+            }
+            // sorted keys: whatever stands before resourceVersion, the gap, whatever stands after
+            let mut sep = b'{';
+            for (key, field) in metadata.iter().filter(|(k, _)| k.as_str() < "resourceVersion") {
+                bytes.push(std::mem::replace(&mut sep, b','));
+                put(&mut bytes, key)?;
+                bytes.push(b':');
+                put(&mut bytes, field)?;
+            }
+            bytes.push(sep);
+            bytes.extend_from_slice(b"\"resourceVersion\":\"");
+            gap = bytes.len();
+            bytes.push(b'"');
+            for (key, field) in metadata.iter().filter(|(k, _)| k.as_str() > "resourceVersion") {
+                bytes.push(b',');
+                put(&mut bytes, key)?;
+                bytes.push(b':');
+                put(&mut bytes, field)?;
+            }
+            bytes.push(b'}');
+        }
+        bytes.push(b'}');
+        Ok(Self { meta, bytes, gap })
+    }
+
+    /// The header.
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// The finished object once its revision is known.
+    pub fn seal(self, revision: u64) -> Object {
+        let digits = revision.to_string();
+        let mut json = Vec::with_capacity(self.bytes.len() + digits.len());
+        json.extend_from_slice(&self.bytes[..self.gap]);
+        json.extend_from_slice(digits.as_bytes());
+        json.extend_from_slice(&self.bytes[self.gap..]);
+        Object { meta: self.meta, revision, json: json.into(), view: OnceLock::new() }
+    }
+}
+
+fn put<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<()> {
+    serde_json::to_writer(out, value).map_err(Status::internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn sealing_puts_the_revision_in_place_and_keeps_the_rest() {
+        for metadata in [
+            json!({"name": "a"}),
+            json!({"uid": "u"}),
+            json!({"name": "a", "resourceVersion": "7", "uid": "u", "labels": {"x": "y"}}),
+            json!({}),
+        ] {
+            let mut value =
+                json!({"apiVersion": "v1", "data": {"k": "v"}, "kind": "ConfigMap", "metadata": metadata, "z": 1});
+            let object = Draft::new(&value).unwrap().seal(42);
+            value["metadata"]["resourceVersion"] = json!("42");
+            assert_eq!(object.json(), &serde_json::to_vec(&value).unwrap());
+            let read = Object::from_json(object.json().clone()).unwrap();
+            assert_eq!((read.revision(), read.meta()), (42, object.meta()));
+        }
+    }
+}

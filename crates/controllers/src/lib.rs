@@ -1,0 +1,1 @@
+//! The control loops, one a file: a pure plan and an apply.

@@ -1,0 +1,3 @@
+//! All of Kubernetes that a cluster needs, in one binary.
+
+fn main() {}

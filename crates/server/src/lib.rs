@@ -1,0 +1,1 @@
+//! The API server: request path, registry, admission, authentication and authorization, discovery, OpenAPI.

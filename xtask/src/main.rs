@@ -1,0 +1,3 @@
+//! Development tasks: `cargo xtask schema` makes the schema table.
+
+fn main() {}
