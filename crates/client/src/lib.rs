@@ -4,6 +4,13 @@
 //! - [`View`]: the world to read from. In process it is the server's own snapshot (no copy, no cache, own writes visible at once);
 //!   over HTTP it is kept up to date by watches.
 
+pub mod http;
+pub mod kubeconfig;
+pub mod reflector;
+
+pub use http::HttpClient;
+pub use reflector::{Kept, Reflector, Selection};
+
 use async_trait::async_trait;
 use coracle_api::{DeleteOptions, ListOptions, Object, Patch, Resource, Result, WriteOptions};
 use futures::stream::BoxStream;
