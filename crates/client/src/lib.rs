@@ -4,12 +4,20 @@
 //! - [`View`]: the world to read from. In process it is the server's own snapshot (no copy, no cache, own writes visible at once);
 //!   over HTTP it is kept up to date by watches.
 
+pub mod events;
 pub mod http;
 pub mod kubeconfig;
+#[cfg(any(test, feature = "testing"))]
+pub mod memory;
+pub mod queue;
 pub mod reflector;
+pub mod typed;
 
+pub use events::{EventType, Recorder, Reference};
 pub use http::HttpClient;
+pub use queue::{Outcome, Queue};
 pub use reflector::{Kept, Reflector, Selection};
+pub use typed::{ClientExt, Kind, Typed, ViewExt};
 
 use async_trait::async_trait;
 use coracle_api::{DeleteOptions, ListOptions, Object, Patch, Resource, Result, WriteOptions};

@@ -1,1 +1,13 @@
 //! The control loops, one a file: a pure plan and an apply.
+//!
+//! Adding one is a file with an `impl Controller` and a line in [`all`]. Each file decides in a function without I/O
+//! (`plan(desired, observed, now)`, tested as tables) and then applies the plan through the client.
+
+pub mod framework;
+
+pub use framework::{Context, Controller, Controllers, Key, Keys, Requeue};
+
+/// Every controller.
+pub fn all() -> Vec<Box<dyn Controller>> {
+    vec![]
+}

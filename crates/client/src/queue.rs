@@ -1,0 +1,316 @@
+//! The work queue of every control loop: it carries keys, never objects, so that late work sees the newest state.
+//!
+//! Invariants: a key waits at most once; it is worked on by one worker at a time; a key added meanwhile is worked on again.
+//! Source of the behaviour: client-go `util/workqueue`.
+
+use coracle_base::SharedClock;
+use futures::{StreamExt, stream::FuturesUnordered};
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use std::{
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    future::Future,
+    hash::Hash,
+    time::Duration,
+};
+use tokio::sync::Notify;
+
+/// The first delay of a key that failed; each further failure doubles it.
+const FIRST_DELAY: Duration = Duration::from_millis(5);
+/// The longest delay of a key that keeps failing. Shorter than upstream's 1000 s: a user who repairs the cause should not wait.
+const MAX_DELAY: Duration = Duration::from_secs(60);
+
+/// What can be queued.
+pub trait QueueKey: Clone + Eq + Hash + Ord + Send + Sync + 'static {}
+impl<T: Clone + Eq + Hash + Ord + Send + Sync + 'static> QueueKey for T {}
+
+/// What a worker says about the key it has worked on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All is as it should be: forget earlier failures.
+    Done,
+    /// All is as it should be for now; look again after this long.
+    After(Duration),
+    /// It failed: look again after the key's backoff.
+    Retry,
+}
+
+/// A queue of keys.
+pub struct Queue<K: QueueKey> {
+    clock: SharedClock,
+    state: Mutex<State<K>>,
+    changed: Notify,
+}
+
+struct State<K> {
+    /// Keys to be worked on, oldest first.
+    ready: VecDeque<K>,
+    /// The keys of `ready`, and keys that were added while being worked on.
+    dirty: HashSet<K>,
+    running: HashSet<K>,
+    failures: HashMap<K, u32>,
+    delayed: BTreeSet<(Timestamp, K)>,
+    due: HashMap<K, Timestamp>,
+}
+
+impl<K: QueueKey> Queue<K> {
+    /// An empty queue; delays pass on `clock`.
+    pub fn new(clock: SharedClock) -> Self {
+        let state = State {
+            ready: VecDeque::new(),
+            dirty: HashSet::new(),
+            running: HashSet::new(),
+            failures: HashMap::new(),
+            delayed: BTreeSet::new(),
+            due: HashMap::new(),
+        };
+        Self { clock, state: Mutex::new(state), changed: Notify::new() }
+    }
+
+    /// Queues `key`, once.
+    pub fn add(&self, key: K) {
+        self.state.lock().push(key);
+        self.changed.notify_one();
+    }
+
+    /// Queues `key` after `delay`. The earliest of several delays counts.
+    pub fn add_after(&self, key: K, delay: Duration) {
+        if delay.is_zero() {
+            return self.add(key);
+        }
+        let at = self.clock.now() + delay;
+        {
+            let mut state = self.state.lock();
+            match state.due.get(&key).copied() {
+                Some(earlier) if earlier <= at => return,
+                Some(later) => {
+                    state.delayed.remove(&(later, key.clone()));
+                }
+                None => {}
+            }
+            state.due.insert(key.clone(), at);
+            state.delayed.insert((at, key));
+        }
+        self.changed.notify_one();
+    }
+
+    /// Queues `key` after its own backoff, which doubles with every failure.
+    pub fn retry(&self, key: K) {
+        let failures = {
+            let mut state = self.state.lock();
+            let failures = state.failures.entry(key.clone()).or_insert(0);
+            *failures += 1;
+            *failures - 1
+        };
+        self.add_after(key, FIRST_DELAY.saturating_mul(1u32 << failures.min(20)).min(MAX_DELAY));
+    }
+
+    /// Forgets the failures of `key`.
+    pub fn forget(&self, key: &K) {
+        self.state.lock().failures.remove(key);
+    }
+
+    /// How many keys wait to be worked on (delayed ones not counted).
+    pub fn len(&self) -> usize {
+        self.state.lock().ready.len()
+    }
+
+    /// Whether no key waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The next key, once there is one. [`Queue::done`] must follow.
+    pub async fn next(&self) -> K {
+        loop {
+            let wait = {
+                let mut state = self.state.lock();
+                let now = self.clock.now();
+                state.wake_due(now);
+                if let Some(key) = state.ready.pop_front() {
+                    state.dirty.remove(&key);
+                    state.running.insert(key.clone());
+                    if !state.ready.is_empty() {
+                        self.changed.notify_one();
+                    }
+                    return key;
+                }
+                state.delayed.first().map(|(at, _)| at.duration_since(now))
+            };
+            match wait {
+                None => self.changed.notified().await,
+                Some(wait) => {
+                    let sleep = self.clock.sleep(wait.try_into().unwrap_or_default());
+                    tokio::select! {
+                        () = self.changed.notified() => {}
+                        () = sleep => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends the work on a key; if it was added meanwhile it is queued again.
+    pub fn done(&self, key: &K, outcome: Outcome) {
+        if outcome != Outcome::Retry {
+            self.forget(key);
+        }
+        {
+            let mut state = self.state.lock();
+            state.running.remove(key);
+            if state.dirty.contains(key) {
+                state.ready.push_back(key.clone());
+            }
+        }
+        self.changed.notify_one();
+        match outcome {
+            Outcome::Done => {}
+            Outcome::After(delay) => self.add_after(key.clone(), delay),
+            Outcome::Retry => self.retry(key.clone()),
+        }
+    }
+
+    /// Works on keys for ever, at most `concurrency` at a time, each in a task of its own: a panic ends the work on one key (it is retried),
+    /// never the loop.
+    pub async fn run<F, Fut>(&self, concurrency: usize, work: F)
+    where
+        F: Fn(K) -> Fut,
+        Fut: Future<Output = Outcome> + Send + 'static,
+    {
+        let mut running = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                key = self.next(), if running.len() < concurrency => {
+                    // Dropped with this future, so that no work outlives the loop.
+                    let task = AbortOnDrop(tokio::spawn(work(key.clone())));
+                    running.push(async move { (key, task.join().await) });
+                }
+                Some((key, result)) = running.next() => {
+                    let outcome = result.unwrap_or_else(|error| {
+                        tracing::error!(%error, "a reconciliation panicked");
+                        Outcome::Retry
+                    });
+                    self.done(&key, outcome);
+                }
+            }
+        }
+    }
+}
+
+struct AbortOnDrop(tokio::task::JoinHandle<Outcome>);
+
+impl AbortOnDrop {
+    async fn join(mut self) -> Result<Outcome, tokio::task::JoinError> {
+        (&mut self.0).await
+    }
+}
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl<K: QueueKey> State<K> {
+    fn push(&mut self, key: K) {
+        if self.dirty.insert(key.clone()) && !self.running.contains(&key) {
+            self.ready.push_back(key);
+        }
+    }
+
+    fn wake_due(&mut self, now: Timestamp) {
+        while let Some((at, _)) = self.delayed.first()
+            && *at <= now
+            && let Some((_, key)) = self.delayed.pop_first()
+        {
+            self.due.remove(&key);
+            self.push(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coracle_base::TestClock;
+    use futures::FutureExt;
+    use std::sync::Arc;
+
+    fn queue() -> (Queue<&'static str>, Arc<TestClock>) {
+        let clock = TestClock::new(Timestamp::UNIX_EPOCH);
+        (Queue::new(clock.clone()), clock)
+    }
+
+    fn take(q: &Queue<&'static str>) -> Option<&'static str> {
+        q.next().now_or_never()
+    }
+
+    #[test]
+    fn a_key_waits_once_and_runs_once() {
+        let (q, _) = queue();
+        for key in ["a", "b", "a"] {
+            q.add(key);
+        }
+        assert_eq!(take(&q), Some("a"));
+        q.add("a"); // while it is worked on: again, but only afterwards
+        assert_eq!((take(&q), take(&q)), (Some("b"), None));
+        q.done(&"a", Outcome::Done);
+        assert_eq!(take(&q), Some("a"));
+        q.done(&"a", Outcome::Done);
+        assert_eq!(take(&q), None);
+    }
+
+    #[test]
+    fn failures_back_off_per_key_and_success_forgets_them() {
+        let (q, clock) = queue();
+        q.add("a");
+        for delay in [5, 10, 20] {
+            assert_eq!(take(&q), Some("a"));
+            q.done(&"a", Outcome::Retry);
+            clock.advance(Duration::from_millis(delay - 1));
+            assert_eq!(take(&q), None, "{delay}");
+            clock.advance(Duration::from_millis(1));
+        }
+        assert_eq!(take(&q), Some("a"));
+        q.done(&"a", Outcome::Done);
+        q.retry("a");
+        clock.advance(Duration::from_millis(5));
+        assert_eq!(take(&q), Some("a"));
+    }
+
+    #[test]
+    fn the_earliest_of_several_delays_counts() {
+        let (q, clock) = queue();
+        q.add_after("a", Duration::from_secs(9));
+        q.add_after("a", Duration::from_secs(3));
+        q.add_after("a", Duration::from_secs(6));
+        clock.advance(Duration::from_secs(3));
+        assert_eq!(take(&q), Some("a"));
+        q.done(&"a", Outcome::Done);
+        clock.advance(Duration::from_secs(30));
+        assert_eq!(take(&q), None);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_failure_of_one_key() {
+        let clock = TestClock::new(Timestamp::UNIX_EPOCH);
+        let q = Arc::new(Queue::new(clock.clone()));
+        let (tx, mut rx) = tokio::sync::mpsc::unbounded_channel();
+        let work = move |key: &'static str| {
+            let tx = tx.clone();
+            async move {
+                assert_ne!(key, "bad");
+                let _ = tx.send(key);
+                Outcome::Done
+            }
+        };
+        q.add("bad");
+        q.add("good");
+        let running = tokio::spawn({
+            let q = q.clone();
+            async move { q.run(1, work).await }
+        });
+        assert_eq!(rx.recv().await, Some("good"));
+        running.abort();
+    }
+}
