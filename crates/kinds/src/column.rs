@@ -1,0 +1,139 @@
+//! Cells of Tables and fields of selectors: how `kubectl get` shows an object.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+/// What a cell may depend on beside the object.
+#[derive(Clone, Copy, Debug)]
+pub struct Context {
+    /// Now, for ages.
+    pub now: Timestamp,
+}
+
+/// One column of a Table.
+pub struct Column {
+    /// Heading.
+    pub name: &'static str,
+    /// OpenAPI type of the cells.
+    pub kind: &'static str,
+    /// OpenAPI format: `name` for the first column.
+    pub format: &'static str,
+    /// What it shows.
+    pub description: &'static str,
+    /// 0 always shown, 1 with `-o wide`.
+    pub priority: i32,
+    /// Makes the cell.
+    pub cell: fn(&Context, &Value) -> Value,
+}
+
+impl Column {
+    /// A column of strings.
+    pub const fn text(name: &'static str, cell: fn(&Context, &Value) -> Value) -> Self {
+        Self { name, kind: "string", format: "", description: "", priority: 0, cell }
+    }
+
+    /// A column of whole numbers.
+    pub const fn number(name: &'static str, cell: fn(&Context, &Value) -> Value) -> Self {
+        Self { kind: "integer", ..Self::text(name, cell) }
+    }
+
+    /// Shown with `-o wide` only.
+    pub const fn wide(self) -> Self {
+        Self { priority: 1, ..self }
+    }
+
+    /// With a description.
+    pub const fn about(self, description: &'static str) -> Self {
+        Self { description, ..self }
+    }
+}
+
+/// A field that field selectors may name.
+pub struct SelectableField {
+    /// `spec.nodeName`.
+    pub path: &'static str,
+    /// Its value in an object.
+    pub get: fn(&Value) -> String,
+}
+
+/// `Name`.
+pub const NAME: Column = Column {
+    name: "Name",
+    kind: "string",
+    format: "name",
+    description: "Name must be unique within a namespace. Is required when creating resources, although some resources \
+                  may allow a client to request the generation of an appropriate name automatically.",
+    priority: 0,
+    cell: |_, object| json!(string(&object["metadata"]["name"])),
+};
+
+/// `Age`.
+pub const AGE: Column =
+    Column::text("Age", |context, object| json!(since(context, &object["metadata"]["creationTimestamp"])))
+        .about("CreationTimestamp is a timestamp representing the server time when this object was created.");
+
+/// `Created At`, of kinds without columns of their own.
+pub const CREATED_AT: Column = Column {
+    name: "Created At",
+    kind: "date",
+    format: "",
+    description: "CreationTimestamp is a timestamp representing the server time when this object was created.",
+    priority: 0,
+    cell: |_, object| object["metadata"]["creationTimestamp"].clone(),
+};
+
+/// Columns of kinds whose only interesting fact is their age.
+pub const NAME_AND_AGE: &[Column] = &[NAME, AGE];
+/// Columns of kinds that upstream prints with its default convertor.
+pub const DEFAULT: &[Column] = &[NAME, CREATED_AT];
+
+/// The string in `value`, or nothing.
+pub fn string(value: &Value) -> &str {
+    value.as_str().unwrap_or("")
+}
+
+/// The string in `value`, or `placeholder` when it is missing or empty.
+pub fn string_or<'a>(value: &'a Value, placeholder: &'a str) -> &'a str {
+    value.as_str().filter(|s| !s.is_empty()).unwrap_or(placeholder)
+}
+
+/// The array in `value`, or nothing.
+pub fn items(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// The number in `value`, or 0.
+pub fn number(value: &Value) -> i64 {
+    value.as_i64().unwrap_or(0)
+}
+
+/// How long ago a timestamp was: `5m`, `<unknown>` when it is missing.
+pub fn since(context: &Context, value: &Value) -> String {
+    match value.as_str().and_then(|s| s.parse::<Timestamp>().ok()) {
+        Some(then) => human_duration(context.now.as_second() - then.as_second()),
+        None => "<unknown>".into(),
+    }
+}
+
+/// Seconds as people read them, two units at most: `45s`, `2m30s`, `15m`, `3h20m`, `2d4h`, `40d`, `3y12d`.
+pub fn human_duration(seconds: i64) -> String {
+    if seconds < -1 {
+        return "<invalid>".into();
+    }
+    let seconds = seconds.max(0);
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    let pair = |a: i64, unit: &str, b: i64, small: &str| {
+        if b == 0 { format!("{a}{unit}") } else { format!("{a}{unit}{b}{small}") }
+    };
+    match () {
+        () if seconds < 120 => format!("{seconds}s"),
+        () if minutes < 10 => pair(minutes, "m", seconds % 60, "s"),
+        () if minutes < 180 => format!("{minutes}m"),
+        () if hours < 8 => pair(hours, "h", minutes % 60, "m"),
+        () if hours < 48 => format!("{hours}h"),
+        () if hours < 192 => pair(days, "d", hours % 24, "h"),
+        () if days < 730 => format!("{days}d"),
+        () if days < 8 * 365 => pair(days / 365, "y", days % 365, "d"),
+        () => format!("{}y", days / 365),
+    }
+}

@@ -1,0 +1,680 @@
+//! What a kind is: one [`Kind`] carries everything the generic server needs to serve it.
+//!
+//! There is no handler module per kind. The server asks the descriptor for names, verbs, columns and rules, and a kind
+//! that needs nothing special is a few lines of data.
+
+use crate::column::{Column, SelectableField};
+use coracle_api::resource::Scoped;
+use coracle_api::{FieldError, Resource, Status};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use std::marker::PhantomData;
+
+/// The verbs of a stored kind.
+pub const ALL_VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+/// The verbs of a kind that is only asked (reviews) and never stored.
+pub const CREATE_ONLY: &[&str] = &["create"];
+
+/// A built-in kind: data plus small rules.
+pub struct Kind {
+    /// Group, version, plural, kind, scope.
+    pub resource: Resource,
+    /// Kind of the list, `PodList`.
+    pub list_kind: &'static str,
+    /// Singular name, `pod`.
+    pub singular: &'static str,
+    /// Short names, `po`.
+    pub short_names: &'static [&'static str],
+    /// Categories, `all`.
+    pub categories: &'static [&'static str],
+    /// Name of the kind's definition in the schema table, `io.k8s.api.core.v1.Pod`.
+    pub schema: &'static str,
+    /// Verbs served.
+    pub verbs: &'static [&'static str],
+    /// Subresources served.
+    pub subresources: &'static [Subresource],
+    /// Columns of a Table, after none: the first one is the name.
+    pub columns: &'static [Column],
+    /// Field selectors beyond `metadata.name` and `metadata.namespace`.
+    pub selectable: &'static [SelectableField],
+    /// What a name must look like.
+    pub name_rule: NameRule,
+    /// Defaults, validation, preparation.
+    pub rules: &'static dyn Rules,
+    /// Whether `metadata.generation` counts changes of the desired state.
+    pub generation: bool,
+    /// Whether `status` can only be written through the `status` subresource (and is cleared at creation).
+    pub status: bool,
+    /// How objects leave.
+    pub deletion: Deletion,
+    /// Whether PUT creates an object that does not exist.
+    pub create_on_update: bool,
+    /// Whether PUT without a resourceVersion overwrites.
+    pub unconditional_update: bool,
+    /// Whether this is the group's preferred version of the resource.
+    pub preferred: bool,
+    /// When objects are stored as another kind's (`events.k8s.io` events as core events): which, and how.
+    pub stored_as: Option<StoredAs>,
+}
+
+/// Objects of this kind live among the objects of another one; converted on the way in and out.
+pub struct StoredAs {
+    /// The storing kind.
+    pub kind: &'static Kind,
+    /// From this kind to the storing one (including `apiVersion` and `kind`).
+    pub to_storage: fn(&mut Value),
+    /// From the storing kind to this one.
+    pub from_storage: fn(&mut Value),
+}
+
+/// How objects of a kind are deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// At once, unless finalizers hold the object.
+    Plain,
+    /// First a deletion timestamp and a grace period, see [`Rules::grace_period`].
+    Graceful,
+    /// `spec.finalizers` (beside `metadata.finalizers`) must be empty first; `status.phase` turns `Terminating`.
+    Namespace,
+}
+
+/// What names of a kind look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameRule {
+    /// RFC 1123 subdomain, 253 characters.
+    DnsSubdomain,
+    /// RFC 1123 label, 63 characters.
+    DnsLabel,
+    /// RFC 1035 label.
+    Dns1035Label,
+    /// Anything that can be one segment of a URL path (RBAC).
+    PathSegment,
+    /// No name (reviews).
+    None,
+}
+
+/// A subresource of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subresource {
+    /// What it does, and thereby its name.
+    pub action: Action,
+    /// Group of the body.
+    pub group: &'static str,
+    /// Version of the body.
+    pub version: &'static str,
+    /// Kind of the body.
+    pub kind: &'static str,
+    /// The body's definition in the schema table.
+    pub schema: &'static str,
+    /// Verbs served.
+    pub verbs: &'static [&'static str],
+}
+
+/// What a subresource does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Reads and writes `status` only. The body is the kind itself.
+    Status,
+    /// Reads and writes the replica count as an `autoscaling/v1` Scale.
+    Scale {
+        /// Where the wanted count is.
+        spec: &'static str,
+        /// Where the observed count is.
+        status: &'static str,
+        /// Where the pod selector is (a LabelSelector, or a plain map for ReplicationController).
+        selector: &'static str,
+    },
+    /// Puts a pod on a node.
+    Binding,
+    /// Deletes a pod if its disruption budget allows.
+    Eviction,
+    /// Streams a container's log.
+    Log,
+    /// Runs a command in a container.
+    Exec,
+    /// Attaches to a container.
+    Attach,
+    /// Forwards ports.
+    PortForward,
+    /// Forwards HTTP requests to the object.
+    Proxy,
+    /// Issues a service-account token.
+    Token,
+    /// Writes the `Approved` and `Denied` conditions of a CSR. The body is the kind itself.
+    Approval,
+    /// Adds ephemeral containers. The body is the kind itself.
+    EphemeralContainers,
+    /// Changes container resources in place. The body is the kind itself.
+    Resize,
+    /// Writes `spec.finalizers` of a namespace. The body is the kind itself.
+    Finalize,
+}
+
+impl Action {
+    /// The path segment.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Scale { .. } => "scale",
+            Self::Binding => "binding",
+            Self::Eviction => "eviction",
+            Self::Log => "log",
+            Self::Exec => "exec",
+            Self::Attach => "attach",
+            Self::PortForward => "portforward",
+            Self::Proxy => "proxy",
+            Self::Token => "token",
+            Self::Approval => "approval",
+            Self::EphemeralContainers => "ephemeralcontainers",
+            Self::Resize => "resize",
+            Self::Finalize => "finalize",
+        }
+    }
+
+    /// The part of the object that the subresource writes, if it writes the object itself.
+    pub fn part(self) -> Option<Part> {
+        Some(match self {
+            Self::Status => Part::Status,
+            Self::Approval => Part::Approval,
+            Self::EphemeralContainers => Part::EphemeralContainers,
+            Self::Resize => Part::Resize,
+            Self::Finalize => Part::Finalize,
+            Self::Scale { .. } => Part::Main,
+            _ => return None,
+        })
+    }
+}
+
+/// Which part of an object an update may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Everything but `status` (when the kind keeps status apart).
+    Main,
+    /// `status`.
+    Status,
+    /// The approval conditions of a CSR.
+    Approval,
+    /// `spec.ephemeralContainers`.
+    EphemeralContainers,
+    /// `spec.containers[*].resources`.
+    Resize,
+    /// `spec.finalizers`.
+    Finalize,
+}
+
+/// The rules of a kind, on plain values. Every method does nothing unless a kind needs it. No I/O.
+pub trait Rules: Sync {
+    /// Fills in defaults. The error says which field does not decode.
+    fn default(&self, _object: &mut Value) -> Result<(), Status> {
+        Ok(())
+    }
+
+    /// Drops what a creator may not set and sets initial state. `status` is already cleared if kept apart.
+    fn prepare_create(&self, _object: &mut Value) {}
+
+    /// Carries over what this update may not touch, beyond what the [`Part`] already says.
+    fn prepare_update(&self, _new: &mut Value, _old: &Value, _part: Part) {}
+
+    /// What is wrong with a new object, metadata apart.
+    fn validate(&self, _object: &Value) -> Vec<FieldError> {
+        Vec::new()
+    }
+
+    /// What is wrong with the change from `old` to `new`; includes what is wrong with `new` itself.
+    fn validate_update(&self, new: &Value, _old: &Value, part: Part) -> Vec<FieldError> {
+        if part == Part::Main { self.validate(new) } else { Vec::new() }
+    }
+
+    /// Warnings for the writer.
+    fn warnings(&self, _object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Seconds between deletion timestamp and removal for [`Deletion::Graceful`] kinds; `requested` is the caller's wish.
+    fn grace_period(&self, _object: &Value, _requested: Option<i64>) -> i64 {
+        0
+    }
+
+    /// Whether changing this kind's `new` against `old` counts as a new generation; by default any difference outside
+    /// `metadata`, `status`, `apiVersion` and `kind`.
+    fn desired_state_changed(&self, new: &Value, old: &Value) -> bool {
+        let same = |key: &str| matches!(key, "metadata" | "status" | "apiVersion" | "kind");
+        let (Some(new), Some(old)) = (new.as_object(), old.as_object()) else { return false };
+        let changed = |a: &serde_json::Map<String, Value>, b: &serde_json::Map<String, Value>| {
+            a.iter().any(|(key, value)| !same(key) && b.get(key) != Some(value))
+        };
+        changed(new, old) || changed(old, new)
+    }
+}
+
+/// No rules at all.
+pub struct NoRules;
+
+impl Rules for NoRules {}
+
+/// Rules written over the typed form `T`; [`Typed`] makes them [`Rules`].
+pub trait TypedRules<T>: Sync {
+    /// Fills in defaults.
+    fn default(&self, _object: &mut T) {}
+    /// See [`Rules::prepare_create`].
+    fn prepare_create(&self, _object: &mut T) {}
+    /// See [`Rules::prepare_update`].
+    fn prepare_update(&self, _new: &mut T, _old: &T, _part: Part) {}
+    /// See [`Rules::validate`].
+    fn validate(&self, _object: &T) -> Vec<FieldError> {
+        Vec::new()
+    }
+    /// See [`Rules::validate_update`].
+    fn validate_update(&self, new: &T, _old: &T, part: Part) -> Vec<FieldError> {
+        if part == Part::Main { self.validate(new) } else { Vec::new() }
+    }
+    /// See [`Rules::warnings`].
+    fn warnings(&self, _object: &T) -> Vec<String> {
+        Vec::new()
+    }
+    /// See [`Rules::grace_period`].
+    fn grace_period(&self, _object: &T, _requested: Option<i64>) -> i64 {
+        0
+    }
+}
+
+/// Typed rules behind the descriptor.
+pub struct Typed<T, R>(R, PhantomData<fn(T)>);
+
+impl<T, R> Typed<T, R> {
+    /// Wraps `rules`.
+    pub const fn new(rules: R) -> Self {
+        Self(rules, PhantomData)
+    }
+}
+
+impl<T: DeserializeOwned + Serialize, R: TypedRules<T>> Typed<T, R> {
+    fn read(object: &Value) -> Result<T, Status> {
+        T::deserialize(object).map_err(|e| Status::bad_request(format!("the object cannot be decoded: {e}")))
+    }
+
+    fn change(object: &mut Value, change: impl FnOnce(&mut T)) -> Result<(), Status> {
+        let mut typed = Self::read(object)?;
+        change(&mut typed);
+        *object = serde_json::to_value(&typed).map_err(Status::internal)?;
+        Ok(())
+    }
+
+    // Validation runs on what already decoded once; a value that does not is one error on the whole object.
+    fn checked(object: &Value, check: impl FnOnce(&T) -> Vec<FieldError>) -> Vec<FieldError> {
+        match Self::read(object) {
+            Ok(typed) => check(&typed),
+            Err(status) => vec![FieldError::invalid("", "", status.message)],
+        }
+    }
+}
+
+impl<T: DeserializeOwned + Serialize, R: TypedRules<T>> Rules for Typed<T, R> {
+    fn default(&self, object: &mut Value) -> Result<(), Status> {
+        Self::change(object, |typed| self.0.default(typed))
+    }
+
+    fn prepare_create(&self, object: &mut Value) {
+        // An object that does not decode is left alone: validation says why.
+        let _ = Self::change(object, |typed| self.0.prepare_create(typed));
+    }
+
+    fn prepare_update(&self, new: &mut Value, old: &Value, part: Part) {
+        if let Ok(old) = Self::read(old) {
+            let _ = Self::change(new, |typed| self.0.prepare_update(typed, &old, part));
+        }
+    }
+
+    fn validate(&self, object: &Value) -> Vec<FieldError> {
+        Self::checked(object, |typed| self.0.validate(typed))
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, part: Part) -> Vec<FieldError> {
+        Self::checked(new, |new| Self::checked(old, |old| self.0.validate_update(new, old, part)))
+    }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        Self::read(object).map(|typed| self.0.warnings(&typed)).unwrap_or_default()
+    }
+
+    fn grace_period(&self, object: &Value, requested: Option<i64>) -> i64 {
+        Self::read(object).map_or(0, |typed| self.0.grace_period(&typed, requested))
+    }
+}
+
+impl Kind {
+    /// The descriptor of `K` with the usual settings: stored, all verbs, names that are DNS subdomains, no rules.
+    pub const fn new<K>(singular: &'static str, schema: &'static str) -> Self
+    where
+        K: k8s_openapi::ListableResource,
+        K::Scope: Scoped,
+    {
+        let resource =
+            Resource::fixed(K::GROUP, K::VERSION, K::URL_PATH_SEGMENT, K::KIND, <K::Scope as Scoped>::NAMESPACED);
+        Self::with(resource, K::LIST_KIND, singular, schema)
+    }
+
+    /// The descriptor of a create-only kind, which is answered and never stored.
+    pub const fn review<K>(singular: &'static str, schema: &'static str) -> Self
+    where
+        K: k8s_openapi::Resource,
+        K::Scope: Scoped,
+    {
+        let resource =
+            Resource::fixed(K::GROUP, K::VERSION, K::URL_PATH_SEGMENT, K::KIND, <K::Scope as Scoped>::NAMESPACED);
+        let mut kind = Self::with(resource, "", singular, schema);
+        kind.verbs = CREATE_ONLY;
+        kind.name_rule = NameRule::None;
+        kind
+    }
+
+    const fn with(resource: Resource, list_kind: &'static str, singular: &'static str, schema: &'static str) -> Self {
+        Self {
+            resource,
+            list_kind,
+            singular,
+            short_names: &[],
+            categories: &[],
+            schema,
+            verbs: ALL_VERBS,
+            subresources: &[],
+            columns: crate::column::NAME_AND_AGE,
+            selectable: &[],
+            name_rule: NameRule::DnsSubdomain,
+            rules: &NoRules,
+            generation: false,
+            status: false,
+            deletion: Deletion::Plain,
+            create_on_update: false,
+            unconditional_update: true,
+            preferred: true,
+            stored_as: None,
+        }
+    }
+
+    /// With short names.
+    pub const fn short(mut self, names: &'static [&'static str]) -> Self {
+        self.short_names = names;
+        self
+    }
+
+    /// With categories.
+    pub const fn categories(mut self, categories: &'static [&'static str]) -> Self {
+        self.categories = categories;
+        self
+    }
+
+    /// With subresources; one of them `status` keeps `status` apart.
+    pub const fn subresources(mut self, subresources: &'static [Subresource]) -> Self {
+        self.subresources = subresources;
+        let mut i = 0;
+        while i < subresources.len() {
+            if matches!(subresources[i].action, Action::Status) {
+                self.status = true;
+            }
+            i += 1;
+        }
+        self
+    }
+
+    /// With these columns.
+    pub const fn columns(mut self, columns: &'static [Column]) -> Self {
+        self.columns = columns;
+        self
+    }
+
+    /// With field selectors.
+    pub const fn selectable(mut self, fields: &'static [SelectableField]) -> Self {
+        self.selectable = fields;
+        self
+    }
+
+    /// With another rule for names.
+    pub const fn names(mut self, rule: NameRule) -> Self {
+        self.name_rule = rule;
+        self
+    }
+
+    /// With rules.
+    pub const fn rules(mut self, rules: &'static dyn Rules) -> Self {
+        self.rules = rules;
+        self
+    }
+
+    /// Counting generations.
+    pub const fn generation(mut self) -> Self {
+        self.generation = true;
+        self
+    }
+
+    /// Deleted in another way.
+    pub const fn deletion(mut self, deletion: Deletion) -> Self {
+        self.deletion = deletion;
+        self
+    }
+
+    /// PUT creates.
+    pub const fn create_on_update(mut self) -> Self {
+        self.create_on_update = true;
+        self
+    }
+
+    /// PUT needs a resourceVersion.
+    pub const fn conditional_update(mut self) -> Self {
+        self.unconditional_update = false;
+        self
+    }
+
+    /// Not the group's preferred version.
+    pub const fn not_preferred(mut self) -> Self {
+        self.preferred = false;
+        self
+    }
+
+    /// Stored as another kind.
+    pub const fn stored_as(mut self, stored: StoredAs) -> Self {
+        self.stored_as = Some(stored);
+        self
+    }
+
+    /// Whether objects are kept at all (reviews are not).
+    pub fn is_stored(&self) -> bool {
+        self.verbs.contains(&"get")
+    }
+
+    /// The kind under whose resource objects are stored.
+    pub fn storage(&'static self) -> &'static Kind {
+        self.stored_as.as_ref().map_or(self, |stored| stored.kind)
+    }
+
+    /// The subresource of that name.
+    pub fn subresource(&self, name: &str) -> Option<&'static Subresource> {
+        self.subresources.iter().find(|s| s.action.name() == name)
+    }
+
+    /// The value of a selectable field; `None` if the kind does not support the field.
+    pub fn field(&self, object: &Value, path: &str) -> Option<String> {
+        match path {
+            "metadata.name" => Some(text(&object["metadata"]["name"])),
+            "metadata.namespace" if self.resource.namespaced => Some(text(&object["metadata"]["namespace"])),
+            _ => self.selectable.iter().find(|f| f.path == path).map(|f| (f.get)(object)),
+        }
+    }
+
+    /// Whether field selectors on `path` are supported.
+    pub fn supports_field(&self, path: &str) -> bool {
+        path == "metadata.name"
+            || (path == "metadata.namespace" && self.resource.namespaced)
+            || self.selectable.iter().any(|f| f.path == path)
+    }
+
+    /// The name a kind's objects carry in messages: whether `name` (or the prefix of a generated one) is acceptable.
+    pub fn name_errors(&self, name: &str, prefix: bool) -> Vec<String> {
+        crate::names::check(self.name_rule, name, prefix)
+    }
+
+    /// Fills in defaults.
+    ///
+    /// # Errors
+    /// When the object does not decode as its kind.
+    pub fn default(&self, object: &mut Value) -> Result<(), Status> {
+        self.rules.default(object)
+    }
+
+    /// Makes a decoded, defaulted object ready to be created: no status, first generation, initial state.
+    pub fn prepare_create(&self, object: &mut Value) {
+        if let (true, Some(map)) = (self.status, object.as_object_mut()) {
+            map.remove("status");
+        }
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("generation");
+            if self.generation {
+                metadata.insert("generation".into(), json!(1));
+            }
+        }
+        self.rules.prepare_create(object);
+    }
+
+    /// Makes `new` an acceptable successor of `old`: what `part` may not write is carried over, and the generation
+    /// counts a change of the desired state.
+    pub fn prepare_update(&self, new: &mut Value, old: &Value, part: Part) {
+        match part {
+            Part::Main if self.status => carry(new, old, "status"),
+            Part::Main => {}
+            Part::Status => keep_only(new, old, "status"),
+            Part::Approval | Part::EphemeralContainers | Part::Resize | Part::Finalize => {}
+        }
+        self.rules.prepare_update(new, old, part);
+        carry_metadata(new, old, "generation");
+        if self.generation && self.rules.desired_state_changed(new, old) {
+            let generation = old["metadata"]["generation"].as_i64().unwrap_or(0);
+            new["metadata"]["generation"] = json!(generation + 1);
+        }
+    }
+
+    /// Everything wrong with an object about to be created; an empty list is acceptance.
+    pub fn validate(&self, object: &Value) -> Vec<FieldError> {
+        let mut errors = crate::names::metadata_errors(self, object);
+        errors.extend(self.rules.validate(object));
+        errors
+    }
+
+    /// Everything wrong with an update.
+    pub fn validate_update(&self, new: &Value, old: &Value, part: Part) -> Vec<FieldError> {
+        let mut errors = crate::names::metadata_update_errors(self, new, old);
+        errors.extend(self.rules.validate_update(new, old, part));
+        errors
+    }
+
+    /// Whether deletion has to wait for something other than `metadata.finalizers`.
+    pub fn grace_period(&self, object: &Value, requested: Option<i64>) -> i64 {
+        match self.deletion {
+            Deletion::Graceful => self.rules.grace_period(object, requested),
+            Deletion::Plain | Deletion::Namespace => 0,
+        }
+    }
+}
+
+/// A scalar as a field selector compares it.
+pub(crate) fn text(value: &Value) -> String {
+    match value {
+        Value::String(s) => s.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+fn carry(new: &mut Value, old: &Value, field: &str) {
+    let Some(map) = new.as_object_mut() else { return };
+    match old.get(field) {
+        Some(value) => map.insert(field.into(), value.clone()),
+        None => map.remove(field),
+    };
+}
+
+fn carry_metadata(new: &mut Value, old: &Value, field: &str) {
+    let Some(map) = new.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+    match old["metadata"].get(field) {
+        Some(value) => map.insert(field.into(), value.clone()),
+        None => map.remove(field),
+    };
+}
+
+// A status write may also touch labels and annotations (and who manages which field), as upstream's strategies allow.
+fn keep_only(new: &mut Value, old: &Value, field: &str) {
+    let mut kept = old.clone();
+    carry(&mut kept, new, field);
+    for key in ["managedFields", "resourceVersion", "uid", "labels", "annotations", "finalizers", "ownerReferences"] {
+        carry_metadata(&mut kept, new, key);
+    }
+    *new = kept;
+}
+
+macro_rules! body {
+    ($group:literal, $version:literal, $kind:literal, $schema:literal) => {
+        Subresource {
+            action: Action::Status,
+            group: $group,
+            version: $version,
+            kind: $kind,
+            schema: $schema,
+            verbs: &[],
+        }
+    };
+}
+
+impl Subresource {
+    const READ_WRITE: &'static [&'static str] = &["get", "patch", "update"];
+
+    const fn on(self, action: Action, verbs: &'static [&'static str]) -> Self {
+        Self { action, verbs, ..self }
+    }
+
+    /// A subresource whose body is the kind itself.
+    pub const fn own(
+        action: Action,
+        group: &'static str,
+        version: &'static str,
+        kind: &'static str,
+        schema: &'static str,
+        verbs: &'static [&'static str],
+    ) -> Self {
+        Self { action, group, version, kind, schema, verbs }
+    }
+
+    /// `status` of a kind.
+    pub const fn status(group: &'static str, version: &'static str, kind: &'static str, schema: &'static str) -> Self {
+        Self::own(Action::Status, group, version, kind, schema, Self::READ_WRITE)
+    }
+
+    /// `scale`.
+    pub const fn scale(selector: &'static str) -> Self {
+        let action = Action::Scale { spec: "spec.replicas", status: "status.replicas", selector };
+        body!("autoscaling", "v1", "Scale", "io.k8s.api.autoscaling.v1.Scale").on(action, Self::READ_WRITE)
+    }
+
+    /// `binding`.
+    pub const BINDING: Self = body!("", "v1", "Binding", "io.k8s.api.core.v1.Binding").on(Action::Binding, CREATE_ONLY);
+    /// `eviction`.
+    pub const EVICTION: Self =
+        body!("policy", "v1", "Eviction", "io.k8s.api.policy.v1.Eviction").on(Action::Eviction, CREATE_ONLY);
+    /// `log`.
+    pub const LOG: Self = body!("", "v1", "Pod", "io.k8s.api.core.v1.Pod").on(Action::Log, &["get"]);
+    /// `exec`.
+    pub const EXEC: Self = body!("", "v1", "PodExecOptions", "").on(Action::Exec, &["create", "get"]);
+    /// `attach`.
+    pub const ATTACH: Self = body!("", "v1", "PodAttachOptions", "").on(Action::Attach, &["create", "get"]);
+    /// `portforward`.
+    pub const PORT_FORWARD: Self =
+        body!("", "v1", "PodPortForwardOptions", "").on(Action::PortForward, &["create", "get"]);
+    /// `serviceaccounts/token`.
+    pub const TOKEN: Self =
+        body!("authentication.k8s.io", "v1", "TokenRequest", "io.k8s.api.authentication.v1.TokenRequest")
+            .on(Action::Token, CREATE_ONLY);
+
+    /// `proxy`, with the options' kind.
+    pub const fn proxy(kind: &'static str) -> Self {
+        const VERBS: &[&str] = &["create", "delete", "get", "patch", "update"];
+        Self::own(Action::Proxy, "", "v1", kind, "", VERBS)
+    }
+}
