@@ -4,12 +4,16 @@
 
 pub mod object;
 pub mod options;
+pub mod quantity;
 pub mod resource;
+pub mod schema;
 pub mod selector;
 pub mod status;
 
 pub use object::{Draft, Meta, Object, OwnerReference};
 pub use options::{DeleteOptions, ListOptions, Patch, PatchKind, Preconditions, Propagation, WriteOptions};
+pub use quantity::Quantity;
 pub use resource::Resource;
+pub use schema::{Decoded, Media, Schema, decode};
 pub use selector::{FieldSelector, LabelSelector};
 pub use status::{FieldError, FieldErrorKind, Path, Result, Status};

@@ -1,0 +1,442 @@
+//! Bytes to values, guided by a type, in one pass: unknown and duplicate fields are found, wrong types refused with
+//! upstream's messages, scalars put into canonical form, nulls dropped.
+//!
+//! Messages follow Go's `encoding/json` (`json: cannot unmarshal …`) and upstream's strict decoder, as clients match them.
+
+use super::{Scalar, Shape, Type, yaml};
+use crate::{
+    options::FieldValidation,
+    quantity::Quantity,
+    status::{Result, Status},
+};
+use base64::Engine;
+use jiff::Timestamp;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+use std::{borrow::Cow, cell::RefCell, collections::HashSet, fmt, fmt::Write};
+
+/// Bodies above this are refused, as upstream's limit is.
+pub const MAX_BYTES: usize = 3 * 1024 * 1024;
+
+/// How bytes are to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Media {
+    /// JSON.
+    Json,
+    /// YAML (and so JSON).
+    Yaml,
+}
+
+/// A decoded object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decoded {
+    /// The object, canonical.
+    pub value: Value,
+    /// What was dropped: `unknown field "spec.foo"`.
+    pub warnings: Vec<String>,
+}
+
+/// Decodes `bytes` as `of`; `None` takes any object.
+///
+/// # Errors
+/// 400 when the bytes are no such object, or under [`FieldValidation::Strict`] have unknown or duplicate fields; 413 when too large.
+pub fn decode(bytes: &[u8], media: Media, of: Option<Type<'_>>, validation: FieldValidation) -> Result<Decoded> {
+    if bytes.len() > MAX_BYTES {
+        return Err(Status::new(
+            413,
+            "RequestEntityTooLarge",
+            format!("Request entity too large: limit is {MAX_BYTES}"),
+        ));
+    }
+    let json = match media {
+        Media::Json => Cow::Borrowed(bytes),
+        Media::Yaml => Cow::Owned(yaml::to_json(bytes).map_err(|e| unhandled(of, "", e))?),
+    };
+    let (value, found) = run(&json, of.map_or(Shape::ANY, Shape::Object)).map_err(|e| unhandled(of, "", e))?;
+    if !value.is_object() {
+        return Err(unhandled(of, "", format!("json: cannot unmarshal {} into Go value", kind_of(&value))));
+    }
+    match validation {
+        FieldValidation::Ignore => Ok(Decoded { value, warnings: Vec::new() }),
+        FieldValidation::Warn => Ok(Decoded { value, warnings: found }),
+        FieldValidation::Strict if found.is_empty() => Ok(Decoded { value, warnings: found }),
+        FieldValidation::Strict => Err(unhandled(of, "strict decoding error: ", found.join(", "))),
+    }
+}
+
+/// Makes a value that came another way (a patch's result) what decoding would have made it.
+///
+/// # Errors
+/// As [`decode`].
+pub fn conform(value: &Value, of: Type<'_>, validation: FieldValidation) -> Result<Decoded> {
+    let context = Context::default();
+    let seed = Seed { context: &context, shape: Shape::Object(of), owner: None };
+    let conformed = seed.deserialize(value).map_err(|e| unhandled(Some(of), "", context.message(e)))?;
+    let found = context.found.into_inner();
+    match validation {
+        FieldValidation::Strict if !found.is_empty() => {
+            Err(unhandled(Some(of), "strict decoding error: ", found.join(", ")))
+        }
+        FieldValidation::Warn => Ok(Decoded { value: conformed.unwrap_or_default(), warnings: found }),
+        _ => Ok(Decoded { value: conformed.unwrap_or_default(), warnings: Vec::new() }),
+    }
+}
+
+/// Drops the fields that `shape` does not know.
+pub fn prune(value: &mut Value, shape: Shape<'_>) {
+    match (value, shape) {
+        (Value::Object(map), Shape::Object(of)) => {
+            if !of.preserves_unknown() {
+                map.retain(|name, _| of.field(name).is_some());
+            }
+            for (name, inner) in map {
+                if let Some(field) = of.field(name) {
+                    prune(inner, field.shape());
+                }
+            }
+        }
+        (Value::Object(map), Shape::Map(shape)) => map.values_mut().for_each(|v| prune(v, shape.item())),
+        (Value::Array(list), Shape::List(shape)) => list.iter_mut().for_each(|v| prune(v, shape.item())),
+        _ => {}
+    }
+}
+
+fn unhandled(of: Option<Type<'_>>, prefix: &str, error: impl fmt::Display) -> Status {
+    let Some(of) = of else { return Status::bad_request(format!("{prefix}{error}")) };
+    let kind = of.short_name();
+    let version = of.name().rsplit('.').nth(1).unwrap_or_default();
+    Status::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {prefix}{error}"))
+}
+
+fn run(json: &[u8], shape: Shape<'_>) -> Result<(Value, Vec<String>), String> {
+    let context = Context::default();
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    let seed = Seed { context: &context, shape, owner: None };
+    let value = seed.deserialize(&mut reader).map_err(|e| context.message(e))?;
+    reader.end().map_err(|e| format!("invalid JSON: {e}"))?;
+    Ok((value.unwrap_or_default(), context.found.into_inner()))
+}
+
+/// Where decoding is, and what it came across.
+#[derive(Default)]
+struct Context {
+    path: RefCell<Vec<Step>>,
+    found: RefCell<Vec<String>>,
+    error: RefCell<Option<String>>,
+}
+
+enum Step {
+    Field(String),
+    Index(usize),
+}
+
+impl Context {
+    /// `spec.containers[0].image`; without indices as Go's type errors have it.
+    fn path(&self, with_index: bool) -> String {
+        let mut out = String::new();
+        for step in self.path.borrow().iter() {
+            let _ = match step {
+                Step::Field(name) if out.is_empty() => write!(out, "{name}"),
+                Step::Field(name) => write!(out, ".{name}"),
+                Step::Index(index) if with_index => write!(out, "[{index}]"),
+                Step::Index(_) => Ok(()),
+            };
+        }
+        out
+    }
+
+    fn note(&self, what: &str, name: &str) {
+        let path = self.path(true);
+        let sep = if path.is_empty() { "" } else { "." };
+        let line = format!("{what} field \"{path}{sep}{name}\"");
+        let mut found = self.found.borrow_mut();
+        // upstream stops counting, too
+        if found.len() < 100 && !found.contains(&line) {
+            found.push(line);
+        }
+    }
+
+    fn message(&self, error: impl fmt::Display) -> String {
+        self.error.borrow_mut().take().unwrap_or_else(|| format!("invalid JSON: {error}"))
+    }
+
+    fn fail<E: serde::de::Error>(&self, message: String) -> E {
+        *self.error.borrow_mut() = Some(message);
+        E::custom("")
+    }
+}
+
+/// Reads one value of a shape. `None`: null.
+struct Seed<'a, 's> {
+    context: &'a Context,
+    shape: Shape<'s>,
+    /// The struct whose field this is.
+    owner: Option<Type<'s>>,
+}
+
+impl<'a, 's> Seed<'a, 's> {
+    fn mismatch<E: serde::de::Error>(&self, found: &str) -> E {
+        let wanted = self.shape.go_name();
+        let path = self.context.path(false);
+        self.context.fail(match self.owner {
+            Some(owner) => format!(
+                "json: cannot unmarshal {found} into Go struct field {}.{path} of type {wanted}",
+                owner.short_name()
+            ),
+            None => format!("json: cannot unmarshal {found} into Go value of type {wanted}"),
+        })
+    }
+
+    fn text<E: serde::de::Error>(&self, text: Cow<'_, str>) -> Result<Option<Value>, E> {
+        let Shape::Scalar(scalar) = self.shape else { return Err(self.mismatch("string")) };
+        match scalar {
+            Scalar::String | Scalar::IntOrString | Scalar::Json => Ok(Some(Value::String(text.into_owned()))),
+            Scalar::Quantity => match text.parse::<Quantity>() {
+                Ok(quantity) => Ok(Some(Value::String(quantity.to_string()))),
+                Err(e) => Err(self.context.fail(e.to_string())),
+            },
+            Scalar::Time | Scalar::MicroTime if text.is_empty() => Ok(None),
+            Scalar::Time | Scalar::MicroTime => match canonical_time(&text, scalar == Scalar::MicroTime) {
+                Some(time) => Ok(Some(Value::String(time))),
+                None => Err(self.context.fail(format!(
+                    "parsing time \"{text}\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"{text}\" as \"2006\""
+                ))),
+            },
+            Scalar::Bytes => canonical_bytes(&text)
+                .map(|s| Some(Value::String(s)))
+                .map_err(|at| self.context.fail(format!("illegal base64 data at input byte {at}"))),
+            Scalar::Int32 | Scalar::Int64 | Scalar::Number | Scalar::Bool => Err(self.mismatch("string")),
+        }
+    }
+
+    fn integer<E: serde::de::Error>(&self, number: i64) -> Result<Option<Value>, E> {
+        match self.shape {
+            Shape::Scalar(Scalar::Int32 | Scalar::IntOrString) if i32::try_from(number).is_err() => {
+                Err(self.mismatch(&format!("number {number}")))
+            }
+            Shape::Scalar(Scalar::Int32 | Scalar::Int64 | Scalar::IntOrString | Scalar::Number | Scalar::Json) => {
+                Ok(Some(number.into()))
+            }
+            Shape::Scalar(Scalar::Quantity) => self.text(number.to_string().into()),
+            _ => Err(self.mismatch("number")),
+        }
+    }
+
+    fn float<E: serde::de::Error>(&self, number: f64) -> Result<Option<Value>, E> {
+        match self.shape {
+            Shape::Scalar(Scalar::Number | Scalar::Json) => Ok(Some(number.into())),
+            Shape::Scalar(Scalar::Quantity) => self.text(number.to_string().into()),
+            Shape::Scalar(Scalar::Int32 | Scalar::Int64 | Scalar::IntOrString) => {
+                Err(self.mismatch(&format!("number {number}")))
+            }
+            _ => Err(self.mismatch("number")),
+        }
+    }
+}
+
+impl<'de, 's> DeserializeSeed<'de> for Seed<'_, 's> {
+    type Value = Option<Value>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, 's> Visitor<'de> for Seed<'_, 's> {
+    type Value = Option<Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shape.go_name())
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Self::Value, E> {
+        match self.shape {
+            Shape::Scalar(Scalar::Bool | Scalar::Json) => Ok(Some(value.into())),
+            _ => Err(self.mismatch("bool")),
+        }
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Self::Value, E> {
+        self.integer(value)
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Self::Value, E> {
+        match (i64::try_from(value), self.shape) {
+            (Ok(value), _) => self.integer(value),
+            (Err(_), Shape::Scalar(Scalar::Json)) => Ok(Some(value.into())),
+            (Err(_), Shape::Scalar(Scalar::Quantity)) => self.text(value.to_string().into()),
+            (Err(_), _) => Err(self.mismatch(&format!("number {value}"))),
+        }
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Self::Value, E> {
+        self.float(value)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Self::Value, E> {
+        self.text(value.into())
+    }
+
+    fn visit_string<E: serde::de::Error>(self, value: String) -> Result<Self::Value, E> {
+        self.text(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let item = match self.shape {
+            Shape::List(list) => list.item(),
+            Shape::Scalar(Scalar::Json) => Shape::ANY,
+            _ => return Err(self.mismatch("array")),
+        };
+        let mut out = Vec::new();
+        loop {
+            self.context.path.borrow_mut().push(Step::Index(out.len()));
+            let next = seq.next_element_seed(Seed { context: self.context, shape: item, owner: self.owner });
+            self.context.path.borrow_mut().pop();
+            match next.map_err(keep)? {
+                Some(value) => out.push(value.unwrap_or_else(|| zero(item))),
+                None => return Ok(Some(Value::Array(out))),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<Self::Value, A::Error> {
+        match self.shape {
+            Shape::Object(of) => self.object(of, access),
+            Shape::Map(map) => self.entries(map.item(), access),
+            Shape::Scalar(Scalar::Json) => self.entries(Shape::ANY, access),
+            _ => Err(self.mismatch("object")),
+        }
+    }
+}
+
+/// Errors pass through unchanged: the message waits in the context.
+fn keep<E>(error: E) -> E {
+    error
+}
+
+impl<'s> Seed<'_, 's> {
+    fn object<'de, A: MapAccess<'de>>(self, of: Type<'s>, mut access: A) -> Result<Option<Value>, A::Error> {
+        let mut out = Map::new();
+        // nulls leave no trace in `out`, so seen names are kept beside it
+        let mut nulls: Vec<String> = Vec::new();
+        while let Some(name) = access.next_key::<String>()? {
+            let Some(field) = of.field(&name) else {
+                if of.preserves_unknown() {
+                    let value = access.next_value::<Value>()?;
+                    out.insert(name, value);
+                } else {
+                    access.next_value::<serde::de::IgnoredAny>()?;
+                    self.context.note("unknown", &name);
+                }
+                continue;
+            };
+            if out.contains_key(&name) || nulls.contains(&name) {
+                self.context.note("duplicate", &name);
+            }
+            self.context.path.borrow_mut().push(Step::Field(name));
+            let shape = field.shape();
+            let value = access.next_value_seed(Seed { context: self.context, shape, owner: Some(of) })?;
+            let Some(Step::Field(name)) = self.context.path.borrow_mut().pop() else {
+                return Err(A::Error::custom("unbalanced path"));
+            };
+            match value {
+                Some(value) if omitted(&value, of, field) => nulls.push(name),
+                Some(value) => {
+                    out.insert(name, value);
+                }
+                None if field.is_nullable() => {
+                    out.insert(name, Value::Null);
+                }
+                None => {
+                    out.remove(&name);
+                    nulls.push(name);
+                }
+            }
+        }
+        Ok(Some(Value::Object(out)))
+    }
+
+    fn entries<'de, A: MapAccess<'de>>(self, item: Shape<'s>, mut access: A) -> Result<Option<Value>, A::Error> {
+        let raw = item == Shape::ANY;
+        let mut out = Map::new();
+        let mut seen = HashSet::new();
+        while let Some(name) = access.next_key::<String>()? {
+            if !raw && !seen.insert(name.clone()) {
+                self.context.note("duplicate", &name);
+            }
+            self.context.path.borrow_mut().push(Step::Field(name));
+            let value = access.next_value_seed(Seed { context: self.context, shape: item, owner: self.owner })?;
+            let Some(Step::Field(name)) = self.context.path.borrow_mut().pop() else {
+                return Err(A::Error::custom("unbalanced path"));
+            };
+            out.insert(name, value.unwrap_or_else(|| zero(item)));
+        }
+        Ok(Some(Value::Object(out)))
+    }
+}
+
+/// Go drops empty lists and maps of optional fields when it writes the object back.
+fn omitted(value: &Value, of: Type<'_>, field: super::Field<'_>) -> bool {
+    of.omits_empty()
+        && !field.is_required()
+        && match (value, field.shape()) {
+            (Value::Array(list), Shape::List(_)) => list.is_empty(),
+            (Value::Object(map), Shape::Map(_)) => map.is_empty(),
+            _ => false,
+        }
+}
+
+/// What Go makes of a null where a value must stand.
+fn zero(shape: Shape<'_>) -> Value {
+    match shape {
+        Shape::Scalar(Scalar::String | Scalar::Bytes) => Value::String(String::new()),
+        Shape::Scalar(Scalar::Quantity) => Value::String("0".into()),
+        Shape::Scalar(Scalar::Int32 | Scalar::Int64 | Scalar::IntOrString | Scalar::Number) => 0.into(),
+        Shape::Scalar(Scalar::Bool) => false.into(),
+        Shape::Scalar(Scalar::Time | Scalar::MicroTime | Scalar::Json) => Value::Null,
+        Shape::Object(_) | Shape::Map(_) => Value::Object(Map::new()),
+        Shape::List(_) => Value::Array(Vec::new()),
+    }
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+/// `2006-01-02T15:04:05Z`, or with six digits of fraction.
+pub fn canonical_time(text: &str, micro: bool) -> Option<String> {
+    let bytes = text.as_bytes();
+    // jiff takes more forms than RFC 3339: a `T` (or `t`) must stand where Go wants it
+    if bytes.len() < 20 || !matches!(bytes[10], b'T' | b't') || !bytes.iter().all(u8::is_ascii) || text.contains('[') {
+        return None;
+    }
+    let time: Timestamp = text.parse().ok()?;
+    let form = if micro { "%Y-%m-%dT%H:%M:%S.%6fZ" } else { "%Y-%m-%dT%H:%M:%SZ" };
+    jiff::fmt::strtime::format(form, time).ok()
+}
+
+/// Base64 without line ends; the offset of what is wrong otherwise.
+fn canonical_bytes(text: &str) -> Result<String, usize> {
+    let clean: Cow<'_, str> =
+        if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], "").into() } else { text.into() };
+    match base64::engine::general_purpose::STANDARD.decode(clean.as_bytes()) {
+        Ok(_) => Ok(clean.into_owned()),
+        Err(base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _)) => Err(at),
+        Err(_) => Err(clean.len() / 4 * 4),
+    }
+}
+
+#[cfg(test)]
+#[path = "decode_tests.rs"]
+mod tests;

@@ -1,0 +1,422 @@
+//! What the API's types look like: one table that drives decoding, patches, apply and OpenAPI.
+//!
+//! The built-in table is generated (`cargo xtask schema`) and read once; a table for a custom resource is built at run
+//! time from its own text. Both have the same compact form: names are places in one text, types are ranges of fields,
+//! shapes are shared nodes. [`Type`], [`Field`] and [`Shape`] are cheap views into it.
+
+mod builder;
+pub mod decode;
+mod table;
+pub mod yaml;
+
+pub use builder::Builder;
+pub use decode::{Decoded, Media, decode};
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    ops::Range,
+    sync::{Arc, OnceLock},
+};
+
+/// A table of types.
+#[derive(Debug, Default)]
+pub struct Schema {
+    text: Cow<'static, str>,
+    types: Vec<TypeData>,
+    fields: Vec<FieldData>,
+    nodes: Vec<Node>,
+    by_name: HashMap<Box<str>, u32>,
+    by_kind: HashMap<(String, String, String), u32>,
+    kinds: Vec<KindData>,
+    /// Empty lists and maps are dropped as Go's `omitempty` does.
+    go_semantics: bool,
+}
+
+/// A place in the table's text.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Text {
+    start: u32,
+    len: u16,
+}
+
+impl Text {
+    fn of(self, text: &str) -> &str {
+        text.get(self.start as usize..self.start as usize + self.len as usize).unwrap_or_default()
+    }
+}
+
+#[derive(Debug, Default)]
+struct TypeData {
+    name: Text,
+    fields: Range<u32>,
+    atomic: bool,
+    preserve_unknown: bool,
+}
+
+#[derive(Debug, Default)]
+struct FieldData {
+    name: Text,
+    merge_key: Text,
+    default: Text,
+    node: u32,
+    number: u32,
+    required: bool,
+    nullable: bool,
+    merge: bool,
+    retain_keys: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Node {
+    Scalar(Scalar),
+    Object(u32),
+    List { item: u32, kind: ListKind },
+    Map { item: u32, atomic: bool },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum ListKind {
+    Atomic,
+    Set,
+    Map(Text),
+}
+
+/// A kind of the table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KindData {
+    /// API group; empty for core.
+    pub group: String,
+    /// Version.
+    pub version: String,
+    /// Kind.
+    pub kind: String,
+    /// Plural name; empty for lists and kinds that are no resource.
+    pub plural: String,
+    /// Whether its objects live in namespaces.
+    pub namespaced: bool,
+    type_id: u32,
+}
+
+/// Values without inner structure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scalar {
+    /// Text.
+    String,
+    /// 32-bit integer.
+    Int32,
+    /// 64-bit integer.
+    Int64,
+    /// Floating point.
+    Number,
+    /// Truth.
+    Bool,
+    /// Base64.
+    Bytes,
+    /// `intstr.IntOrString`.
+    IntOrString,
+    /// `resource.Quantity`.
+    Quantity,
+    /// RFC 3339, seconds.
+    Time,
+    /// RFC 3339, microseconds.
+    MicroTime,
+    /// Anything.
+    Json,
+}
+
+impl Schema {
+    /// The types of Kubernetes itself.
+    pub fn builtin() -> &'static Self {
+        static TABLE: OnceLock<Schema> = OnceLock::new();
+        TABLE.get_or_init(table::builtin)
+    }
+
+    /// The type of that name, `io.k8s.api.core.v1.Pod`.
+    pub fn type_named(&self, name: &str) -> Option<Type<'_>> {
+        self.by_name.get(name).map(|id| Type { schema: self, id: *id })
+    }
+
+    /// The type of a kind.
+    pub fn type_of(&self, group: &str, version: &str, kind: &str) -> Option<Type<'_>> {
+        let key = (group.to_string(), version.to_string(), kind.to_string());
+        self.by_kind.get(&key).map(|id| Type { schema: self, id: *id })
+    }
+
+    /// The type of a kind, by `apiVersion` (`apps/v1`).
+    pub fn type_of_api_version(&self, api_version: &str, kind: &str) -> Option<Type<'_>> {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        self.type_of(group, version, kind)
+    }
+
+    /// Every type.
+    pub fn types(&self) -> impl Iterator<Item = Type<'_>> {
+        (0..self.types.len() as u32).map(move |id| Type { schema: self, id })
+    }
+
+    /// Every kind, with its type.
+    pub fn kinds(&self) -> impl Iterator<Item = (&KindData, Type<'_>)> {
+        self.kinds.iter().map(move |k| (k, Type { schema: self, id: k.type_id }))
+    }
+
+    /// Starts a table of one's own (a custom resource).
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+}
+
+/// A type that keeps its table alive: what a custom resource holds.
+#[derive(Clone, Debug)]
+pub struct OwnedType {
+    schema: Arc<Schema>,
+    id: u32,
+}
+
+impl OwnedType {
+    /// The view.
+    pub fn view(&self) -> Type<'_> {
+        Type { schema: &self.schema, id: self.id }
+    }
+}
+
+/// A struct type.
+#[derive(Clone, Copy, Debug)]
+pub struct Type<'s> {
+    schema: &'s Schema,
+    id: u32,
+}
+
+impl<'s> Type<'s> {
+    fn data(self) -> &'s TypeData {
+        &self.schema.types[self.id as usize]
+    }
+
+    /// `io.k8s.api.core.v1.Pod`.
+    pub fn name(self) -> &'s str {
+        self.data().name.of(&self.schema.text)
+    }
+
+    /// `Pod`.
+    pub fn short_name(self) -> &'s str {
+        self.name().rsplit('.').next().unwrap_or_default()
+    }
+
+    /// `v1.Pod`, as Go prints the type.
+    pub fn go_name(self) -> String {
+        let mut words = self.name().rsplit('.');
+        let (name, package) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        format!("{package}.{name}")
+    }
+
+    /// Its fields, sorted by name.
+    pub fn fields(self) -> impl ExactSizeIterator<Item = Field<'s>> {
+        let schema = self.schema;
+        let range = &self.data().fields;
+        schema.fields[range.start as usize..range.end as usize].iter().map(move |data| Field { schema, data })
+    }
+
+    /// The field of that JSON name (case counts).
+    pub fn field(self, name: &str) -> Option<Field<'s>> {
+        let schema = self.schema;
+        let range = &self.data().fields;
+        let fields = &schema.fields[range.start as usize..range.end as usize];
+        let at = fields.binary_search_by(|f| f.name.of(&schema.text).cmp(name)).ok()?;
+        Some(Field { schema, data: &fields[at] })
+    }
+
+    /// Whether server-side apply owns it as one value.
+    pub fn is_atomic(self) -> bool {
+        self.data().atomic
+    }
+
+    /// Whether unknown fields are kept (custom resources).
+    pub fn preserves_unknown(self) -> bool {
+        self.data().preserve_unknown
+    }
+
+    /// Whether empty lists and maps are dropped as Go's `omitempty` does (built-in types).
+    pub fn omits_empty(self) -> bool {
+        self.schema.go_semantics
+    }
+}
+
+impl PartialEq for Type<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self.schema, other.schema) && self.id == other.id
+    }
+}
+
+/// A field of a type.
+#[derive(Clone, Copy, Debug)]
+pub struct Field<'s> {
+    schema: &'s Schema,
+    data: &'s FieldData,
+}
+
+impl<'s> Field<'s> {
+    /// JSON name.
+    pub fn name(self) -> &'s str {
+        self.data.name.of(&self.schema.text)
+    }
+
+    /// What its values look like.
+    pub fn shape(self) -> Shape<'s> {
+        Shape::at(self.schema, self.data.node)
+    }
+
+    /// Whether an object without it is incomplete.
+    pub fn is_required(self) -> bool {
+        self.data.required
+    }
+
+    /// Whether `null` is a value of it (custom resources).
+    pub fn is_nullable(self) -> bool {
+        self.data.nullable
+    }
+
+    /// Protobuf field number; 0 if unknown.
+    pub fn number(self) -> u32 {
+        self.data.number
+    }
+
+    /// Strategic merge patch: lists are merged, not replaced.
+    pub fn merges(self) -> bool {
+        self.data.merge
+    }
+
+    /// Strategic merge patch: the patch names the keys that stay.
+    pub fn retains_keys(self) -> bool {
+        self.data.retain_keys
+    }
+
+    /// Strategic merge patch: the key of a merged list of objects; empty for lists of scalars.
+    pub fn merge_key(self) -> &'s str {
+        self.data.merge_key.of(&self.schema.text)
+    }
+
+    /// Its default, JSON; empty if none.
+    pub fn default_json(self) -> &'s str {
+        self.data.default.of(&self.schema.text)
+    }
+}
+
+/// What a value looks like.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Shape<'s> {
+    /// A value without inner structure.
+    Scalar(Scalar),
+    /// A struct.
+    Object(Type<'s>),
+    /// A list.
+    List(List<'s>),
+    /// A map from strings.
+    Map(Map<'s>),
+}
+
+impl<'s> Shape<'s> {
+    fn at(schema: &'s Schema, node: u32) -> Self {
+        match schema.nodes[node as usize] {
+            Node::Scalar(scalar) => Self::Scalar(scalar),
+            Node::Object(id) => Self::Object(Type { schema, id }),
+            Node::List { item, kind } => Self::List(List { schema, item, kind }),
+            Node::Map { item, atomic } => Self::Map(Map { schema, item, atomic }),
+        }
+    }
+
+    /// Anything goes.
+    pub const ANY: Shape<'static> = Shape::Scalar(Scalar::Json);
+
+    /// As Go prints the type.
+    pub fn go_name(self) -> String {
+        match self {
+            Self::Scalar(scalar) => match scalar {
+                Scalar::String => "string",
+                Scalar::Int32 => "int32",
+                Scalar::Int64 => "int64",
+                Scalar::Number => "float64",
+                Scalar::Bool => "bool",
+                Scalar::Bytes => "[]uint8",
+                Scalar::IntOrString => "intstr.IntOrString",
+                Scalar::Quantity => "resource.Quantity",
+                Scalar::Time => "v1.Time",
+                Scalar::MicroTime => "v1.MicroTime",
+                Scalar::Json => "interface {}",
+            }
+            .to_string(),
+            Self::Object(of) => of.go_name(),
+            Self::List(list) => format!("[]{}", list.item().go_name()),
+            Self::Map(map) => format!("map[string]{}", map.item().go_name()),
+        }
+    }
+}
+
+/// A list shape.
+#[derive(Clone, Copy, Debug)]
+pub struct List<'s> {
+    schema: &'s Schema,
+    item: u32,
+    kind: ListKind,
+}
+
+impl PartialEq for List<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self.schema, other.schema) && self.item == other.item
+    }
+}
+
+impl<'s> List<'s> {
+    /// What its items look like.
+    pub fn item(self) -> Shape<'s> {
+        Shape::at(self.schema, self.item)
+    }
+
+    /// The keys that tell items apart; empty unless it is a list map.
+    pub fn keys(self) -> impl Iterator<Item = &'s str> + Clone {
+        let keys = match self.kind {
+            ListKind::Map(keys) => keys.of(&self.schema.text),
+            _ => "",
+        };
+        keys.split(',').filter(|k| !k.is_empty())
+    }
+
+    /// Whether it is a list map.
+    pub fn is_map(self) -> bool {
+        matches!(self.kind, ListKind::Map(_))
+    }
+
+    /// Whether it is a set.
+    pub fn is_set(self) -> bool {
+        matches!(self.kind, ListKind::Set)
+    }
+
+    /// Whether it is one value.
+    pub fn is_atomic(self) -> bool {
+        matches!(self.kind, ListKind::Atomic)
+    }
+}
+
+/// A map shape.
+#[derive(Clone, Copy, Debug)]
+pub struct Map<'s> {
+    schema: &'s Schema,
+    item: u32,
+    atomic: bool,
+}
+
+impl PartialEq for Map<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self.schema, other.schema) && self.item == other.item
+    }
+}
+
+impl<'s> Map<'s> {
+    /// What its values look like.
+    pub fn item(self) -> Shape<'s> {
+        Shape::at(self.schema, self.item)
+    }
+
+    /// Whether server-side apply owns it as one value.
+    pub fn is_atomic(self) -> bool {
+        self.atomic
+    }
+}
