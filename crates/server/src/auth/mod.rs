@@ -2,8 +2,27 @@
 //!
 //! Everything here reads the world through a [`View`](coracle_client::View) and decides in memory; nothing awaits.
 
+pub mod authenticate;
+pub mod bootstrap;
+pub mod chain;
+pub mod forbidden;
+pub mod impersonate;
+pub mod node;
+pub mod rbac;
+pub mod review;
+pub mod service_account;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use authenticate::bootstrap_secret;
+pub use forbidden::forbidden;
+pub use impersonate::impersonate;
+
 use crate::route::RequestInfo;
 use coracle_api::{Resource, Result};
+use coracle_base::{SharedClock, Tasks};
+use coracle_client::SharedView;
+use coracle_pki::TokenKey;
 use serde_json::Value;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -30,6 +49,12 @@ impl User {
     pub fn component(name: &str, groups: &[&str]) -> Self {
         let groups = groups.iter().chain(&["system:authenticated"]).map(ToString::to_string).collect();
         Self { name: name.into(), groups, ..Self::default() }
+    }
+
+    /// A controller of this process: the service account that it has upstream.
+    pub fn controller(name: &str) -> Self {
+        let account = service_account::Bound { name: name.into(), uid: String::new() };
+        service_account::user("kube-system", &account)
     }
 
     /// Whether the user is in `group`.
@@ -153,4 +178,57 @@ pub struct Auth {
     pub authorizer: Arc<dyn Authorizer>,
     /// Reviews and tokens.
     pub reviewer: Arc<dyn Reviewer>,
+}
+
+/// Who issues tokens, and for whom.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The key that signs service account tokens.
+    pub tokens: TokenKey,
+    /// `iss` of tokens.
+    pub issuer: String,
+    /// `aud` of tokens that are meant for this server.
+    pub audiences: Vec<String>,
+    /// Where others find the issuer's keys.
+    pub jwks_uri: String,
+}
+
+impl Settings {
+    /// Upstream's defaults for a cluster domain; `server` is the server's URL as others reach it.
+    pub fn new(tokens: TokenKey, domain: &str, server: &str) -> Self {
+        let issuer = format!("https://kubernetes.default.svc.{domain}");
+        Self { tokens, audiences: vec![issuer.clone()], issuer, jwks_uri: format!("{server}/openid/v1/jwks") }
+    }
+}
+
+impl Auth {
+    /// The whole of it over the world in `view`; a task in `tasks` follows the policy's changes.
+    pub fn start(view: SharedView, clock: SharedClock, settings: Settings, tasks: &Tasks) -> Self {
+        Self::with(view, clock, settings, Some(tasks))
+    }
+
+    fn with(view: SharedView, clock: SharedClock, settings: Settings, tasks: Option<&Tasks>) -> Self {
+        let Settings { tokens, issuer, audiences, jwks_uri } = settings;
+        let authenticate = Arc::new(authenticate::Authenticate::new(
+            view.clone(),
+            clock.clone(),
+            tokens.clone(),
+            issuer.clone(),
+            audiences,
+        ));
+        let authorize = chain::Authorize::new(view.clone());
+        if let Some(tasks) = tasks {
+            tasks.spawn("rbac policy", authorize.clone().follow());
+        }
+        let review = review::Review {
+            view,
+            clock,
+            authenticate: authenticate.clone(),
+            authorize: authorize.clone(),
+            tokens,
+            issuer,
+            jwks_uri,
+        };
+        Self { authenticator: authenticate, authorizer: authorize, reviewer: Arc::new(review) }
+    }
 }
