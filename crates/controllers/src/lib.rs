@@ -5,9 +5,22 @@
 
 pub mod framework;
 
+mod conditions;
+mod hash;
+mod owners;
+mod pods;
+mod rounding;
+
+mod deployment;
+mod replicaset;
+
 pub use framework::{Context, Controller, Controllers, Key, Keys, Requeue};
 
 /// Every controller.
 pub fn all() -> Vec<Box<dyn Controller>> {
-    vec![]
+    vec![
+        Box::new(deployment::Deployments::default()),
+        Box::new(replicaset::replica_sets()),
+        Box::new(replicaset::replication_controllers()),
+    ]
 }
