@@ -137,3 +137,60 @@ pub fn human_duration(seconds: i64) -> String {
         () => format!("{}y", days / 365),
     }
 }
+
+/// A map as `a=b,c=d`; `<none>` when it is empty.
+pub fn labels(value: &Value) -> String {
+    let pairs: Vec<String> = value
+        .as_object()
+        .map(|map| map.iter().map(|(key, value)| format!("{key}={}", string(value))).collect())
+        .unwrap_or_default();
+    or_none(pairs.join(","))
+}
+
+/// A LabelSelector as `a=b,c in (d,e)`; `<none>` when it selects everything.
+pub fn selector(value: &Value) -> String {
+    let mut terms: Vec<String> = value["matchLabels"]
+        .as_object()
+        .map(|map| map.iter().map(|(key, value)| format!("{key}={}", string(value))).collect())
+        .unwrap_or_default();
+    terms.extend(items(&value["matchExpressions"]).iter().map(|term| {
+        let key = string(&term["key"]);
+        let values = items(&term["values"]).iter().map(string).collect::<Vec<_>>().join(",");
+        match string(&term["operator"]) {
+            "In" => format!("{key} in ({values})"),
+            "NotIn" => format!("{key} notin ({values})"),
+            "DoesNotExist" => format!("!{key}"),
+            _ => key.to_string(),
+        }
+    }));
+    or_none(terms.join(","))
+}
+
+/// `<none>` for an empty text.
+pub fn or_none(text: String) -> String {
+    if text.is_empty() { "<none>".into() } else { text }
+}
+
+fn joined(template: &Value, field: &str) -> Value {
+    let containers = items(&template["spec"]["containers"]);
+    json!(containers.iter().map(|c| string(&c[field])).collect::<Vec<_>>().join(","))
+}
+
+/// `Containers` of a pod template in `spec.template`.
+pub const CONTAINERS: Column = Column::text("Containers", |_, o| joined(&o["spec"]["template"], "name"))
+    .wide()
+    .about("Names of each container in the template.");
+/// `Images` of a pod template in `spec.template`.
+pub const IMAGES: Column = Column::text("Images", |_, o| joined(&o["spec"]["template"], "image"))
+    .wide()
+    .about("Images referenced by each container in the template.");
+/// `Selector` of a workload.
+pub const SELECTOR: Column = Column::text("Selector", |_, o| json!(selector(&o["spec"]["selector"]))).wide();
+
+/// Access modes as `RWO,ROX`.
+pub fn access_modes(modes: &Value) -> String {
+    let has = |mode: &str| items(modes).iter().any(|m| m == mode);
+    let known =
+        [("ReadWriteOnce", "RWO"), ("ReadOnlyMany", "ROX"), ("ReadWriteMany", "RWX"), ("ReadWriteOncePod", "RWOP")];
+    known.iter().filter(|(mode, _)| has(mode)).map(|(_, short)| *short).collect::<Vec<_>>().join(",")
+}

@@ -630,7 +630,7 @@ impl Subresource {
         Self { action, verbs, ..self }
     }
 
-    /// A subresource whose body is the kind itself.
+    /// A subresource whose body is some other kind.
     pub const fn own(
         action: Action,
         group: &'static str,
@@ -642,9 +642,14 @@ impl Subresource {
         Self { action, group, version, kind, schema, verbs }
     }
 
-    /// `status` of a kind.
-    pub const fn status(group: &'static str, version: &'static str, kind: &'static str, schema: &'static str) -> Self {
-        Self::own(Action::Status, group, version, kind, schema, Self::READ_WRITE)
+    /// A subresource whose body is `K` itself.
+    pub const fn of<K: k8s_openapi::Resource>(action: Action, schema: &'static str) -> Self {
+        Self::own(action, K::GROUP, K::VERSION, K::KIND, schema, Self::READ_WRITE)
+    }
+
+    /// `status` of `K`.
+    pub const fn status<K: k8s_openapi::Resource>(schema: &'static str) -> Self {
+        Self::of::<K>(Action::Status, schema)
     }
 
     /// `scale`.

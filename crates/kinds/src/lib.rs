@@ -6,6 +6,27 @@ pub mod column;
 pub mod descriptor;
 mod names;
 
+pub mod admissionregistration;
+pub mod apps;
+pub mod autoscaling;
+pub mod batch;
+pub mod certificates;
+pub mod coordination;
+pub mod core;
+pub mod discovery;
+pub mod events;
+pub mod extensions;
+pub mod flowcontrol;
+pub mod networking;
+pub mod node;
+pub mod policy;
+pub mod rbac;
+pub mod resource;
+pub mod review;
+pub mod scheduling;
+pub mod storage;
+pub mod storagemigration;
+
 pub use column::{Column, Context, SelectableField};
 pub use descriptor::{Action, Deletion, Kind, NameRule, Part, Rules, StoredAs, Subresource};
 
@@ -21,4 +42,77 @@ pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
         .find(|k| k.resource.group == group && k.resource.version == version && k.resource.plural == plural)
 }
 
-static ALL: &[&Kind] = &[];
+static ALL: &[&Kind] = &[
+    &core::minor::COMPONENT_STATUS,
+    &core::config_map::KIND,
+    &core::endpoints::KIND,
+    &core::event::KIND,
+    &core::minor::LIMIT_RANGE,
+    &core::namespace::KIND,
+    &core::node::KIND,
+    &core::persistent_volume_claim::KIND,
+    &core::persistent_volume::KIND,
+    &core::pod::KIND,
+    &core::pod_template::KIND,
+    &core::replication_controller::KIND,
+    &core::minor::RESOURCE_QUOTA,
+    &core::secret::KIND,
+    &core::service_account::KIND,
+    &core::service::KIND,
+    &review::BINDING,
+    &extensions::API_SERVICE,
+    &apps::controller_revision::KIND,
+    &apps::daemon_set::KIND,
+    &apps::deployment::KIND,
+    &apps::replica_set::KIND,
+    &apps::stateful_set::KIND,
+    &events::EVENT,
+    &review::SELF_SUBJECT_REVIEW,
+    &review::TOKEN_REVIEW,
+    &review::LOCAL_SUBJECT_ACCESS_REVIEW,
+    &review::SELF_SUBJECT_ACCESS_REVIEW,
+    &review::SELF_SUBJECT_RULES_REVIEW,
+    &review::SUBJECT_ACCESS_REVIEW,
+    &autoscaling::horizontal_pod_autoscaler::KIND,
+    &autoscaling::horizontal_pod_autoscaler_v1::KIND,
+    &batch::cron_job::KIND,
+    &batch::job::KIND,
+    &certificates::CERTIFICATE_SIGNING_REQUEST,
+    &certificates::CLUSTER_TRUST_BUNDLE,
+    &certificates::POD_CERTIFICATE_REQUEST,
+    &networking::minor::INGRESS_CLASS,
+    &networking::ingress::KIND,
+    &networking::minor::IP_ADDRESS,
+    &networking::network_policy::KIND,
+    &networking::minor::SERVICE_CIDR,
+    &policy::pod_disruption_budget::KIND,
+    &rbac::bindings::CLUSTER_ROLE_BINDING,
+    &rbac::roles::CLUSTER_ROLE,
+    &rbac::bindings::ROLE_BINDING,
+    &rbac::roles::ROLE,
+    &storage::minor::CSI_DRIVER,
+    &storage::minor::CSI_NODE,
+    &storage::minor::CSI_STORAGE_CAPACITY,
+    &storage::storage_class::KIND,
+    &storage::minor::VOLUME_ATTACHMENT,
+    &storage::minor::VOLUME_ATTRIBUTES_CLASS,
+    &admissionregistration::MUTATING_ADMISSION_POLICY,
+    &admissionregistration::MUTATING_ADMISSION_POLICY_BINDING,
+    &admissionregistration::MUTATING_WEBHOOK_CONFIGURATION,
+    &admissionregistration::VALIDATING_ADMISSION_POLICY,
+    &admissionregistration::VALIDATING_ADMISSION_POLICY_BINDING,
+    &admissionregistration::VALIDATING_WEBHOOK_CONFIGURATION,
+    &extensions::CUSTOM_RESOURCE_DEFINITION,
+    &scheduling::PRIORITY_CLASS,
+    &coordination::LEASE,
+    &node::RUNTIME_CLASS,
+    &discovery::endpoint_slice::KIND,
+    &flowcontrol::FLOW_SCHEMA,
+    &flowcontrol::PRIORITY_LEVEL_CONFIGURATION,
+    &resource::DEVICE_CLASS,
+    &resource::DEVICE_TAINT_RULE,
+    &resource::RESOURCE_CLAIM,
+    &resource::RESOURCE_CLAIM_TEMPLATE,
+    &resource::RESOURCE_SLICE,
+    &storagemigration::STORAGE_VERSION_MIGRATION,
+];

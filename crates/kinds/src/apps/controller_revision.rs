@@ -1,0 +1,24 @@
+//! ControllerRevision: an unchangeable snapshot of a StatefulSet's or DaemonSet's template.
+
+use crate::column::{AGE, Column, NAME, items, number, string};
+use crate::descriptor::Kind;
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use serde_json::{Value, json};
+
+/// The descriptor.
+pub static KIND: Kind = Kind::new::<ControllerRevision>("controllerrevision", "io.k8s.api.apps.v1.ControllerRevision")
+    .columns(&[
+        NAME,
+        Column::text("Controller", |_, o| json!(controller(o))).about("Controller of the object"),
+        Column::number("Revision", |_, o| json!(number(&o["revision"]))),
+        AGE,
+    ]);
+
+fn controller(object: &Value) -> String {
+    let owners = items(&object["metadata"]["ownerReferences"]);
+    let Some(owner) = owners.iter().find(|o| o["controller"] == true) else { return "<none>".into() };
+    let group = string(&owner["apiVersion"]).split_once('/').map_or("", |(group, _)| group);
+    let kind = string(&owner["kind"]).to_lowercase();
+    let name = string(&owner["name"]);
+    if group.is_empty() { format!("{kind}/{name}") } else { format!("{kind}.{group}/{name}") }
+}

@@ -1,0 +1,28 @@
+//! Deployment: interchangeable pods that roll from one template to the next.
+
+use crate::column::{AGE, CONTAINERS, Column, IMAGES, NAME, SELECTOR, number};
+use crate::descriptor::{Kind, Subresource};
+use k8s_openapi::api::apps::v1::Deployment;
+use serde_json::json;
+
+const SCHEMA: &str = "io.k8s.api.apps.v1.Deployment";
+
+/// The descriptor.
+pub static KIND: Kind = Kind::new::<Deployment>("deployment", SCHEMA)
+    .short(&["deploy"])
+    .categories(&["all"])
+    .generation()
+    .subresources(&[Subresource::scale("spec.selector"), Subresource::status::<Deployment>(SCHEMA)])
+    .columns(&[
+        NAME,
+        Column::text("Ready", |_, o| {
+            json!(format!("{}/{}", number(&o["status"]["readyReplicas"]), number(&o["spec"]["replicas"])))
+        })
+        .about("Number of the pod with ready state"),
+        Column::number("Up-to-date", |_, o| json!(number(&o["status"]["updatedReplicas"]))),
+        Column::number("Available", |_, o| json!(number(&o["status"]["availableReplicas"]))),
+        AGE,
+        CONTAINERS,
+        IMAGES,
+        SELECTOR,
+    ]);

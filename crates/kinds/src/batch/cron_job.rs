@@ -1,0 +1,35 @@
+//! CronJob: Jobs by the clock.
+
+use crate::column::{AGE, Column, NAME, items, selector, since, string, string_or};
+use crate::descriptor::{Kind, Subresource};
+use k8s_openapi::api::batch::v1::CronJob;
+use serde_json::{Value, json};
+
+const SCHEMA: &str = "io.k8s.api.batch.v1.CronJob";
+
+/// The descriptor.
+pub static KIND: Kind = Kind::new::<CronJob>("cronjob", SCHEMA)
+    .short(&["cj"])
+    .categories(&["all"])
+    .generation()
+    .subresources(&[Subresource::status::<CronJob>(SCHEMA)])
+    .columns(&[
+        NAME,
+        Column::text("Schedule", |_, o| o["spec"]["schedule"].clone()),
+        Column::text("Timezone", |_, o| json!(string_or(&o["spec"]["timeZone"], "<none>"))),
+        Column::text("Suspend", |_, o| json!(if o["spec"]["suspend"] == true { "True" } else { "False" })),
+        Column::number("Active", |_, o| json!(items(&o["status"]["active"]).len())),
+        Column::text("Last Schedule", |c, o| {
+            let last = &o["status"]["lastScheduleTime"];
+            json!(if last.is_string() { since(c, last) } else { "<none>".into() })
+        }),
+        AGE,
+        Column::text("Containers", |_, o| joined(o, "name")).wide(),
+        Column::text("Images", |_, o| joined(o, "image")).wide(),
+        Column::text("Selector", |_, o| json!(selector(&o["spec"]["jobTemplate"]["spec"]["selector"]))).wide(),
+    ]);
+
+fn joined(object: &Value, field: &str) -> Value {
+    let containers = items(&object["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]);
+    json!(containers.iter().map(|c| string(&c[field])).collect::<Vec<_>>().join(","))
+}

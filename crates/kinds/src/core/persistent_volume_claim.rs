@@ -1,0 +1,36 @@
+//! PersistentVolumeClaim: a wish for storage.
+
+use crate::column::{AGE, Column, NAME, access_modes, string, string_or};
+use crate::descriptor::{Kind, Subresource};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use serde_json::{Value, json};
+
+const SCHEMA: &str = "io.k8s.api.core.v1.PersistentVolumeClaim";
+
+/// The descriptor.
+pub static KIND: Kind = Kind::new::<PersistentVolumeClaim>("persistentvolumeclaim", SCHEMA)
+    .short(&["pvc"])
+    .subresources(&[Subresource::status::<PersistentVolumeClaim>(SCHEMA)])
+    .columns(&[
+        NAME,
+        Column::text("Status", |_, o| json!(phase(o))),
+        Column::text("Volume", |_, o| json!(string(&o["spec"]["volumeName"]))),
+        Column::text("Capacity", |_, o| json!(if bound(o) { string(&o["status"]["capacity"]["storage"]) } else { "" })),
+        Column::text("Access Modes", |_, o| {
+            json!(if bound(o) { access_modes(&o["status"]["accessModes"]) } else { String::new() })
+        }),
+        Column::text("StorageClass", |_, o| json!(string(&o["spec"]["storageClassName"]))),
+        Column::text("VolumeAttributesClass", |_, o| {
+            json!(string_or(&o["spec"]["volumeAttributesClassName"], "<unset>"))
+        }),
+        AGE,
+        Column::text("VolumeMode", |_, o| json!(string_or(&o["spec"]["volumeMode"], "<unset>"))).wide(),
+    ]);
+
+fn bound(object: &Value) -> bool {
+    !string(&object["spec"]["volumeName"]).is_empty()
+}
+
+fn phase(object: &Value) -> &str {
+    if object["metadata"]["deletionTimestamp"].is_string() { "Terminating" } else { string(&object["status"]["phase"]) }
+}

@@ -1,0 +1,20 @@
+//! PodTemplate: a pod description kept for later.
+
+use crate::column::{Column, NAME, items, labels, string};
+use crate::descriptor::Kind;
+use k8s_openapi::api::core::v1::PodTemplate;
+use serde_json::{Value, json};
+
+/// The descriptor.
+pub static KIND: Kind =
+    Kind::new::<PodTemplate>("podtemplate", "io.k8s.api.core.v1.PodTemplate").generation().columns(&[
+        NAME,
+        Column::text("Containers", |_, o| joined(o, "name")),
+        Column::text("Images", |_, o| joined(o, "image")),
+        Column::text("Pod Labels", |_, o| json!(labels(&o["template"]["metadata"]["labels"]))),
+    ]);
+
+fn joined(object: &Value, field: &str) -> Value {
+    let containers = items(&object["template"]["spec"]["containers"]);
+    json!(containers.iter().map(|c| string(&c[field])).collect::<Vec<_>>().join(","))
+}

@@ -1,0 +1,3 @@
+//! `discovery.k8s.io`: the addresses behind Services.
+
+pub mod endpoint_slice;

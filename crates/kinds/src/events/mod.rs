@@ -1,0 +1,55 @@
+//! `events.k8s.io`: events in their newer form, stored among the core events.
+
+use crate::column::SelectableField;
+use crate::core::event as core_event;
+use crate::descriptor::{Kind, StoredAs, text};
+use k8s_openapi::api::events::v1::Event;
+use serde_json::{Value, json};
+
+/// Event.
+pub static EVENT: Kind = Kind::new::<Event>("event", "io.k8s.api.events.v1.Event")
+    .short(&["ev"])
+    .stored_as(StoredAs { kind: &core_event::KIND, to_storage, from_storage })
+    .selectable(FIELDS)
+    .columns(core_event::NEW_COLUMNS);
+
+// The fields are those of the stored form, under their new names.
+const FIELDS: &[SelectableField] = &[
+    SelectableField { path: "regarding.kind", get: |o| text(&o["regarding"]["kind"]) },
+    SelectableField { path: "regarding.namespace", get: |o| text(&o["regarding"]["namespace"]) },
+    SelectableField { path: "regarding.name", get: |o| text(&o["regarding"]["name"]) },
+    SelectableField { path: "regarding.uid", get: |o| text(&o["regarding"]["uid"]) },
+    SelectableField { path: "regarding.apiVersion", get: |o| text(&o["regarding"]["apiVersion"]) },
+    SelectableField { path: "regarding.resourceVersion", get: |o| text(&o["regarding"]["resourceVersion"]) },
+    SelectableField { path: "regarding.fieldPath", get: |o| text(&o["regarding"]["fieldPath"]) },
+    SelectableField { path: "reason", get: |o| text(&o["reason"]) },
+    SelectableField { path: "reportingController", get: |o| text(&o["reportingController"]) },
+    SelectableField { path: "type", get: |o| text(&o["type"]) },
+];
+
+const RENAMED: &[(&str, &str)] = &[
+    ("regarding", "involvedObject"),
+    ("note", "message"),
+    ("reportingController", "reportingComponent"),
+    ("deprecatedSource", "source"),
+    ("deprecatedFirstTimestamp", "firstTimestamp"),
+    ("deprecatedLastTimestamp", "lastTimestamp"),
+    ("deprecatedCount", "count"),
+];
+
+fn rename(object: &mut Value, from: &str, to: &str) {
+    let Some(map) = object.as_object_mut() else { return };
+    if let Some(value) = map.remove(from) {
+        map.insert(to.into(), value);
+    }
+}
+
+pub(crate) fn to_storage(event: &mut Value) {
+    event["apiVersion"] = json!("v1");
+    RENAMED.iter().for_each(|(new, core)| rename(event, new, core));
+}
+
+pub(crate) fn from_storage(event: &mut Value) {
+    event["apiVersion"] = json!("events.k8s.io/v1");
+    RENAMED.iter().for_each(|(new, core)| rename(event, core, new));
+}

@@ -1,0 +1,3 @@
+//! `policy`: limits on disruption.
+
+pub mod pod_disruption_budget;

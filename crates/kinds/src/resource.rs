@@ -1,0 +1,56 @@
+//! `resource.k8s.io`: devices that pods claim.
+
+use crate::column::{AGE, Column, NAME, SelectableField, items, string};
+use crate::descriptor::{Kind, Subresource, text};
+use k8s_openapi::api::resource::v1::{
+    DeviceClass, DeviceTaintRule, ResourceClaim, ResourceClaimTemplate, ResourceSlice,
+};
+use serde_json::{Value, json};
+
+const CLAIM: &str = "io.k8s.api.resource.v1.ResourceClaim";
+const TAINT: &str = "io.k8s.api.resource.v1.DeviceTaintRule";
+
+/// DeviceClass.
+pub static DEVICE_CLASS: Kind =
+    Kind::new::<DeviceClass>("deviceclass", "io.k8s.api.resource.v1.DeviceClass").generation();
+
+/// DeviceTaintRule.
+pub static DEVICE_TAINT_RULE: Kind = Kind::new::<DeviceTaintRule>("devicetaintrule", TAINT)
+    .generation()
+    .subresources(&[Subresource::status::<DeviceTaintRule>(TAINT)]);
+
+/// ResourceClaim.
+pub static RESOURCE_CLAIM: Kind = Kind::new::<ResourceClaim>("resourceclaim", CLAIM)
+    .subresources(&[Subresource::status::<ResourceClaim>(CLAIM)])
+    .columns(&[NAME, Column::text("State", |_, o| json!(state(o))), AGE]);
+
+/// ResourceClaimTemplate.
+pub static RESOURCE_CLAIM_TEMPLATE: Kind =
+    Kind::new::<ResourceClaimTemplate>("resourceclaimtemplate", "io.k8s.api.resource.v1.ResourceClaimTemplate");
+
+/// ResourceSlice.
+pub static RESOURCE_SLICE: Kind = Kind::new::<ResourceSlice>("resourceslice", "io.k8s.api.resource.v1.ResourceSlice")
+    .generation()
+    .selectable(&[
+        SelectableField { path: "spec.nodeName", get: |o| text(&o["spec"]["nodeName"]) },
+        SelectableField { path: "spec.driver", get: |o| text(&o["spec"]["driver"]) },
+    ])
+    .columns(&[
+        NAME,
+        Column::text("Node", |_, o| json!(string(&o["spec"]["nodeName"]))),
+        Column::text("Driver", |_, o| o["spec"]["driver"].clone()),
+        Column::text("Pool", |_, o| o["spec"]["pool"]["name"].clone()),
+        AGE,
+    ]);
+
+fn state(claim: &Value) -> String {
+    let mut words = Vec::new();
+    if claim["metadata"]["deletionTimestamp"].is_string() {
+        words.push("deleted");
+    }
+    words.push(if claim["status"]["allocation"].is_object() { "allocated" } else { "pending" });
+    if !items(&claim["status"]["reservedFor"]).is_empty() {
+        words.push("reserved");
+    }
+    words.join(",")
+}
