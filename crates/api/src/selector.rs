@@ -73,6 +73,13 @@ impl LabelSelector {
         Ok(Self { requirements, nothing: false })
     }
 
+    /// The requirements of both.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let requirements = self.requirements.iter().chain(&other.requirements).cloned().collect();
+        Self { requirements, nothing: self.nothing || other.nothing }
+    }
+
     /// Whether every requirement holds.
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         !self.nothing

@@ -5,6 +5,7 @@
 pub mod column;
 pub mod descriptor;
 mod names;
+pub mod placement;
 
 pub mod admissionregistration;
 pub mod apps;

@@ -1,0 +1,96 @@
+//! `coracle image`: the images that all nodes of this machine share.
+
+use super::{Action, Command};
+use crate::{cluster::layout::Layout, settings::Values};
+use anyhow::{Context, Result};
+use coracle_runtime::images::ImageStore;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::{path::Path, process::ExitCode};
+use tokio::sync::mpsc;
+
+/// The command.
+pub static COMMAND: Command = Command {
+    name: "image",
+    about: "The images on this machine",
+    settings: &[],
+    arguments: &[],
+    action: Action::Group(&[&LOAD, &LIST, &REMOVE]),
+};
+
+static LOAD: Command = Command {
+    name: "load",
+    about: "Read images from OCI or Docker archives",
+    settings: &["data-dir", "images-dir"],
+    arguments: &["ARCHIVE..."],
+    action: crate::run!(load),
+};
+
+static LIST: Command = Command {
+    name: "list",
+    about: "List images",
+    settings: &["data-dir", "images-dir", "json"],
+    arguments: &[],
+    action: crate::run!(list),
+};
+
+static REMOVE: Command = Command {
+    name: "remove",
+    about: "Remove images by name or id",
+    settings: &["data-dir", "images-dir"],
+    arguments: &["IMAGE..."],
+    action: crate::run!(remove),
+};
+
+fn open(values: &Values) -> Result<ImageStore> {
+    let dir = match values.get("images-dir") {
+        "" => Layout::open(&values.path("data-dir"))?.images(),
+        dir => dir.into(),
+    };
+    ImageStore::open(&dir).with_context(|| format!("the images in {} cannot be used", dir.display()))
+}
+
+async fn load(values: Values) -> Result<ExitCode> {
+    let store = open(&values)?;
+    for archive in &values.arguments {
+        let (progress, mut seen) = mpsc::channel::<coracle_runtime::Progress>(16);
+        let bar = ProgressBar::no_length().with_style(ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes}")?);
+        let shown = bar.clone();
+        let watching = tokio::spawn(async move {
+            while let Some(step) = seen.recv().await {
+                shown.set_message(step.item);
+                shown.set_length(step.total.max(step.done));
+                shown.set_position(step.done);
+            }
+        });
+        let images = store.load(Path::new(archive), Some(progress)).await;
+        watching.await?;
+        bar.finish_and_clear();
+        for image in images.with_context(|| format!("{archive} cannot be loaded"))? {
+            println!("{} {}", image.tags.first().unwrap_or(&image.id), image.id);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(values: Values) -> Result<ExitCode> {
+    let images = open(&values)?.list().await?;
+    if values.on("json") {
+        println!("{}", serde_json::to_string_pretty(&images)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    for image in images {
+        for name in if image.tags.is_empty() { &image.digests } else { &image.tags } {
+            println!("{name}\t{}\t{}", image.id, indicatif::HumanBytes(image.size));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn remove(values: Values) -> Result<ExitCode> {
+    let store = open(&values)?;
+    for name in &values.arguments {
+        store.remove(name).await.with_context(|| format!("{name} cannot be removed"))?;
+        println!("{name} removed");
+    }
+    Ok(ExitCode::SUCCESS)
+}

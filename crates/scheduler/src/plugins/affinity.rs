@@ -1,0 +1,30 @@
+//! Node selectors and node affinity.
+
+use super::{Filter, Score, World};
+use crate::cache::NodeInfo;
+use coracle_kinds::placement::{node_matches, preference};
+use k8s_openapi::api::core::v1::Pod;
+
+/// `spec.nodeSelector` and `spec.affinity.nodeAffinity`.
+pub struct NodeAffinity;
+
+impl Filter for NodeAffinity {
+    fn reject(&self, _: &World<'_>, pod: &Pod, node: &NodeInfo) -> Vec<String> {
+        match &pod.spec {
+            Some(spec) if !node_matches(spec, &node.node) => {
+                vec!["node(s) didn't match Pod's node affinity/selector".into()]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Score for NodeAffinity {
+    fn score(&self, _: &World<'_>, pod: &Pod, node: &NodeInfo) -> i64 {
+        pod.spec.as_ref().map_or(0, |spec| preference(spec, &node.node))
+    }
+
+    fn weight(&self) -> i64 {
+        2
+    }
+}

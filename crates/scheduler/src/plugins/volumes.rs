@@ -1,0 +1,72 @@
+//! Volumes: a claim that is bound ties the pod to where the volume is; one that waits for its first consumer must be able to follow.
+
+use super::{Filter, World};
+use crate::cache::NodeInfo;
+use coracle_client::{SharedView, ViewExt};
+use coracle_kinds::placement::selector_matches;
+use k8s_openapi::api::{
+    core::v1::{PersistentVolume, PersistentVolumeClaim, Pod},
+    storage::v1::StorageClass,
+};
+
+/// `volumes[*].persistentVolumeClaim` and `.ephemeral`.
+pub struct Volumes;
+
+/// The annotation by which the scheduler tells the provisioner where to make a volume.
+pub const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+
+/// The names of the claims that a pod uses.
+pub fn claims(pod: &Pod) -> Vec<String> {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    pod.spec
+        .iter()
+        .flat_map(|s| s.volumes.iter().flatten())
+        .filter_map(|volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
+            (Some(claim), _) => Some(claim.claim_name.clone()),
+            (None, Some(_)) => Some(format!("{name}-{}", volume.name)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Whether a claim waits until a pod that uses it has a node.
+pub fn waits_for_consumer(view: &SharedView, claim: &PersistentVolumeClaim) -> bool {
+    let class = claim.spec.as_ref().and_then(|s| s.storage_class_name.as_deref()).unwrap_or_default();
+    let class = view.typed::<StorageClass>("", class);
+    class.is_some_and(|c| c.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"))
+}
+
+/// The volume that a claim is bound to; empty if none yet.
+pub fn bound_to(claim: &PersistentVolumeClaim) -> &str {
+    claim.spec.as_ref().and_then(|s| s.volume_name.as_deref()).unwrap_or_default()
+}
+
+impl Filter for Volumes {
+    fn reject(&self, world: &World<'_>, pod: &Pod, node: &NodeInfo) -> Vec<String> {
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        for name in claims(pod) {
+            let Some(claim) = world.view.typed::<PersistentVolumeClaim>(namespace, &name) else {
+                return vec![format!("persistentvolumeclaim \"{name}\" not found")];
+            };
+            if claim.meta().is_deleting() {
+                return vec![format!("persistentvolumeclaim \"{name}\" is being deleted")];
+            }
+            let volume = bound_to(&claim);
+            if volume.is_empty() {
+                if !waits_for_consumer(world.view, &claim) {
+                    return vec!["pod has unbound immediate PersistentVolumeClaims".into()];
+                }
+                continue;
+            }
+            let Some(volume) = world.view.typed::<PersistentVolume>("", volume) else {
+                return vec!["node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)".into()];
+            };
+            let required =
+                volume.spec.as_ref().and_then(|s| s.node_affinity.as_ref()).and_then(|a| a.required.as_ref());
+            if required.is_some_and(|selector| !selector_matches(selector, &node.node)) {
+                return vec!["node(s) had volume node affinity conflict".into()];
+            }
+        }
+        Vec::new()
+    }
+}
