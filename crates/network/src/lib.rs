@@ -3,10 +3,24 @@
 //! Everything acts on the network namespace that the calling process lives in (a node's), and on pod namespaces by path.
 //! Invariant: decisions ([`Services`] to rules, records to answers) are pure values; only the edges speak netlink or UDP.
 
+pub mod addresses;
+pub mod conntrack;
+pub mod dns;
+pub mod links;
+pub mod netlink;
+pub mod nft;
+pub mod node;
+pub mod rules;
+pub mod table;
+
+pub use node::NodeNetwork;
+
 use async_trait::async_trait;
 use std::{
+    fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
+    str::FromStr,
     sync::Arc,
 };
 
@@ -39,6 +53,47 @@ pub struct Cidr {
     pub address: Ipv4Addr,
     /// Length of the prefix.
     pub prefix: u8,
+}
+
+impl Cidr {
+    /// The address that lies `n` behind the first of the range (0: the network's own).
+    pub fn nth(&self, n: u32) -> Ipv4Addr {
+        Ipv4Addr::from((u32::from(self.address) & self.mask()).wrapping_add(n))
+    }
+
+    /// The last address of the range (broadcast).
+    pub fn last(&self) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.address) | !self.mask())
+    }
+
+    /// Whether `address` is in the range.
+    pub fn contains(&self, address: Ipv4Addr) -> bool {
+        u32::from(address) & self.mask() == u32::from(self.address) & self.mask()
+    }
+
+    /// The bits that all addresses of the range share.
+    pub fn mask(&self) -> u32 {
+        u32::MAX.checked_shl(32 - u32::from(self.prefix.min(32))).unwrap_or(0)
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+impl FromStr for Cidr {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let parse = || {
+            let (address, prefix) = text.split_once('/')?;
+            let prefix = prefix.parse().ok().filter(|prefix| *prefix <= 32)?;
+            Some(Self { address: address.parse().ok()?, prefix })
+        };
+        parse().ok_or_else(|| Error::Config(format!("{text:?} is no IPv4 range: write it like 10.244.0.0/16")))
+    }
 }
 
 /// How a node's network is to be.
@@ -74,6 +129,22 @@ pub enum Protocol {
     Udp,
     /// SCTP.
     Sctp,
+}
+
+impl Protocol {
+    /// Its number in an IP header.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+            Self::Sctp => 132,
+        }
+    }
+
+    /// The protocol of that number.
+    pub fn from_number(number: u8) -> Option<Self> {
+        [Self::Tcp, Self::Udp, Self::Sctp].into_iter().find(|protocol| protocol.number() == number)
+    }
 }
 
 /// One port of one service, as the rules need it.
