@@ -4,14 +4,17 @@
 
 pub mod object;
 pub mod options;
+pub mod patch;
 pub mod quantity;
 pub mod resource;
 pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod validation;
 
 pub use object::{Draft, Meta, Object, OwnerReference};
 pub use options::{DeleteOptions, ListOptions, Patch, PatchKind, Preconditions, Propagation, WriteOptions};
+pub use patch::apply_patch;
 pub use quantity::Quantity;
 pub use resource::Resource;
 pub use schema::{Decoded, Media, Schema, decode};

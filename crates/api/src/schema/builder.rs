@@ -127,6 +127,7 @@ impl Builder {
                 required: field.is_required(),
                 nullable: false,
                 merge: field.merges(),
+                replace: field.replaces(),
                 retain_keys: field.retains_keys(),
             });
         }

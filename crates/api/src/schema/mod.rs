@@ -64,6 +64,7 @@ struct FieldData {
     required: bool,
     nullable: bool,
     merge: bool,
+    replace: bool,
     retain_keys: bool,
 }
 
@@ -282,6 +283,11 @@ impl<'s> Field<'s> {
     /// Strategic merge patch: lists are merged, not replaced.
     pub fn merges(self) -> bool {
         self.data.merge
+    }
+
+    /// Strategic merge patch: an object is replaced, not merged.
+    pub fn replaces(self) -> bool {
+        self.data.replace
     }
 
     /// Strategic merge patch: the patch names the keys that stay.

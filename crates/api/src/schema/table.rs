@@ -77,6 +77,7 @@ fn field<'t>(
         if let Some(patch) = word.strip_prefix("p=") {
             let (strategy, key) = patch.split_once(':').unwrap_or((patch, ""));
             field.merge = strategy.split(',').any(|s| s == "merge");
+            field.replace = strategy == "replace";
             field.retain_keys = strategy.split(',').any(|s| s == "retainKeys");
             field.merge_key = span(key);
         } else if let Some(default) = word.strip_prefix("d=") {
