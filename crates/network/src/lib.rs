@@ -6,6 +6,7 @@
 pub mod addresses;
 pub mod conntrack;
 pub mod dns;
+pub mod fabric;
 pub mod links;
 pub mod netlink;
 pub mod nft;

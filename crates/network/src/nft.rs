@@ -4,7 +4,7 @@
 
 use crate::netlink::Buffer;
 
-/// The one table of ours.
+/// The table of a node's own rules.
 pub const TABLE: &str = "coracle";
 /// Registers of four bytes; a concatenated key lies in consecutive ones.
 pub const R0: u32 = 8;
@@ -194,18 +194,24 @@ pub enum Datum {
 /// A transaction being written: all of it happens, or nothing.
 pub struct Batch {
     buffer: Buffer,
+    table: String,
     set_id: u32,
 }
 
 impl Default for Batch {
     fn default() -> Self {
-        let mut buffer = Buffer::default();
-        buffer.message(BATCH_BEGIN, 0, 0, |b| b.put(&[0, 0, 0, 10]));
-        Self { buffer, set_id: 0 }
+        Self::of(TABLE)
     }
 }
 
 impl Batch {
+    /// Changes to the table called `table`.
+    pub fn of(table: &str) -> Self {
+        let mut buffer = Buffer::default();
+        buffer.message(BATCH_BEGIN, 0, 0, |b| b.put(&[0, 0, 0, 10]));
+        Self { buffer, table: table.to_string(), set_id: 0 }
+    }
+
     /// Ends the transaction; what it holds can be sent.
     pub fn finish(mut self) -> Buffer {
         self.buffer.message(BATCH_END, 0, 0, |b| b.put(&[0, 0, 0, 10]));
@@ -215,7 +221,7 @@ impl Batch {
     fn message(&mut self, kind: u16, flags: u16, body: impl FnOnce(&mut Buffer)) {
         self.buffer.message(SUBSYSTEM | kind, flags, 1, |b| {
             b.put(&header());
-            b.string(1, TABLE);
+            b.string(1, &self.table);
             body(b);
         });
     }

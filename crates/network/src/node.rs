@@ -515,7 +515,7 @@ fn pod_has(namespace: &File, address: Ipv4Addr) -> Result<bool> {
 }
 
 /// Runs `work` on a short-lived thread in another network namespace: a thread that changed its namespace must serve nobody else.
-fn inside<T: Send>(namespace: &File, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+pub(crate) fn inside<T: Send>(namespace: &File, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     let enter = || {
         setns(namespace, CloneFlags::CLONE_NEWNET)
             .map_err(|errno| kernel("enter the pod's network namespace", errno))?;
@@ -524,12 +524,14 @@ fn inside<T: Send>(namespace: &File, work: impl FnOnce() -> Result<T> + Send) ->
     thread::scope(|scope| scope.spawn(enter).join()).unwrap_or_else(|_| Err(gone()))
 }
 
-/// The node's end of a pod's link. Names have at most 15 bytes, so the uid is hashed (FNV-1a: the same in every build).
+/// The node's end of a pod's link. Names have at most 15 bytes, so the uid is hashed.
 fn link_name(uid: &str) -> String {
-    let hash = uid
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    format!("cora{:011x}", hash >> 20)
+    format!("cora{:011x}", hash(uid) >> 20)
+}
+
+/// FNV-1a: the same in every build, so that links are found again by their names.
+pub(crate) fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// The hardware address of a node's end of the overlay follows from the node's address: peers need not be told.
@@ -539,7 +541,7 @@ fn tunnel_mac(node_ip: Ipv4Addr) -> Mac {
 }
 
 /// Writes a kernel setting of this thread's network namespace, unless it is so already (`/proc/sys` may be read-only).
-fn set_sysctl(name: &str, value: &str) -> Result<()> {
+pub(crate) fn set_sysctl(name: &str, value: &str) -> Result<()> {
     let path = Path::new("/proc/sys").join(name);
     if fs::read_to_string(&path).is_ok_and(|now| now.trim() == value) {
         return Ok(());

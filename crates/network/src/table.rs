@@ -76,6 +76,14 @@ pub fn remove() -> Batch {
     batch
 }
 
+/// What comes from `inside` and leaves it gets the source of the link that it leaves by.
+pub fn masquerade_leaving(inside: Cidr) -> Vec<Expr> {
+    let mut rule = in_range(saddr(R0), inside, true).to_vec();
+    rule.extend(in_range(daddr(R0), inside, false));
+    rule.push(Expr::Masquerade);
+    rule
+}
+
 /// Writes the steps that [`crate::rules::diff`] found.
 pub fn apply(batch: &mut Batch, base: &Fixed, commands: &[Command]) {
     for command in commands {
