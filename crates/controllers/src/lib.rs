@@ -9,18 +9,23 @@ mod conditions;
 mod hash;
 mod owners;
 mod pods;
+mod revisions;
 mod rounding;
 
+mod daemonset;
 mod deployment;
 mod replicaset;
+mod statefulset;
 
 pub use framework::{Context, Controller, Controllers, Key, Keys, Requeue};
 
 /// Every controller.
 pub fn all() -> Vec<Box<dyn Controller>> {
     vec![
+        Box::new(daemonset::DaemonSets::default()),
         Box::new(deployment::Deployments::default()),
         Box::new(replicaset::replica_sets()),
         Box::new(replicaset::replication_controllers()),
+        Box::new(statefulset::StatefulSets::default()),
     ]
 }

@@ -455,7 +455,7 @@ impl Step<'_> {
     }
 
     fn clean_up_if_complete(&mut self) {
-        let status = status::counted(self.world, &self.numbers, &self.sets, self.newest);
+        let status = status::counted(self.world, &self.sets, self.newest);
         if status::is_complete(self.world, &self.numbers, &status) {
             self.clean_up();
         }
@@ -483,7 +483,7 @@ impl Step<'_> {
         }
         let current = self.world.meta.annotations.get(REVISION);
         self.plan.revision = self.plan.revision.take().filter(|r| Some(r) != current);
-        let mut status = status::counted(self.world, &self.numbers, &self.sets, self.newest);
+        let mut status = status::counted(self.world, &self.sets, self.newest);
         let pending = self.plan.create.as_ref().map(|c| c.name.as_str());
         let newest = self.newest.map(|n| self.sets[n].clone());
         self.plan.again = status::judge(

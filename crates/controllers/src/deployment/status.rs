@@ -61,7 +61,7 @@ pub fn note_pause(conditions: &mut Vec<DeploymentCondition>, spec: &DeploymentSp
 }
 
 /// The counts, and Available.
-pub fn counted(world: &World<'_>, numbers: &Numbers, sets: &[Set], newest: Option<usize>) -> DeploymentStatus {
+pub fn counted(world: &World<'_>, sets: &[Set], newest: Option<usize>) -> DeploymentStatus {
     let sum = |of: &dyn Fn(&Set) -> i32| sets.iter().map(of).sum::<i32>();
     let replicas = sum(&|s| s.status.replicas);
     let available = sum(&Set::available);
