@@ -18,7 +18,7 @@ pub mod request;
 pub mod tls;
 pub mod token;
 
-pub use authority::{Authority, Names, Subject, Usage};
+pub use authority::{Authority, Names, Subject, Usage, hash_of};
 pub use certificate::{Certificate, Identity};
 pub use files::Pki;
 pub use join::{BootstrapToken, JoinToken, PinnedAuthority};
