@@ -1,7 +1,8 @@
 //! `admissionregistration.k8s.io`: who else is asked before an object is written.
 
 use crate::column::{AGE, Column, NAME, items, string};
-use crate::descriptor::{Kind, Subresource};
+use crate::descriptor::{Defaults, Kind, Subresource};
+use crate::fields::{default, each, ensure, set, within};
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, MutatingWebhookConfiguration, ValidatingAdmissionPolicy,
     ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration,
@@ -24,6 +25,7 @@ pub static MUTATING_WEBHOOK_CONFIGURATION: Kind = Kind::new::<MutatingWebhookCon
 )
 .categories(&["api-extensions"])
 .generation()
+.rules(&Defaults(mutating))
 .columns(&[NAME, WEBHOOKS, AGE]);
 
 /// ValidatingWebhookConfiguration.
@@ -33,6 +35,7 @@ pub static VALIDATING_WEBHOOK_CONFIGURATION: Kind = Kind::new::<ValidatingWebhoo
 )
 .categories(&["api-extensions"])
 .generation()
+.rules(&Defaults(validating))
 .columns(&[NAME, WEBHOOKS, AGE]);
 
 /// ValidatingAdmissionPolicy.
@@ -63,6 +66,7 @@ pub static MUTATING_ADMISSION_POLICY: Kind = Kind::new::<MutatingAdmissionPolicy
 )
 .categories(&["api-extensions"])
 .generation()
+.rules(&Defaults(policy))
 .columns(&[
     NAME,
     Column::number("Mutations", |_, o| json!(items(&o["spec"]["mutations"]).len())),
@@ -95,4 +99,44 @@ fn parameter(object: &Value) -> String {
         ("", name) => format!("*/{name}"),
         (namespace, name) => format!("{namespace}/{name}"),
     }
+}
+
+fn validating(configuration: &mut Value) {
+    each(configuration, "webhooks", webhook);
+}
+
+fn mutating(configuration: &mut Value) {
+    each(configuration, "webhooks", |hook| {
+        webhook(hook);
+        default(hook, "reinvocationPolicy", "Never");
+    });
+}
+
+fn webhook(hook: &mut Value) {
+    default(hook, "failurePolicy", "Fail");
+    default(hook, "timeoutSeconds", 10);
+    matching(hook);
+    each(hook, "rules", |rule| default(rule, "scope", "*"));
+    within(hook, "clientConfig", |config| within(config, "service", |service| default(service, "port", 443)));
+}
+
+fn matching(object: &mut Value) {
+    default(object, "matchPolicy", "Equivalent");
+    ensure(object, "namespaceSelector");
+    ensure(object, "objectSelector");
+}
+
+fn policy(policy: &mut Value) {
+    let spec = ensure(policy, "spec");
+    default(spec, "failurePolicy", "Fail");
+    within(spec, "matchConstraints", |constraints| {
+        matching(constraints);
+        for list in ["resourceRules", "excludeResourceRules"] {
+            each(constraints, list, |rule| {
+                if rule["scope"].is_null() {
+                    set(rule, "scope", "*");
+                }
+            });
+        }
+    });
 }

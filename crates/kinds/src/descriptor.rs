@@ -4,11 +4,10 @@
 //! that needs nothing special is a few lines of data.
 
 use crate::column::{Column, SelectableField};
+use crate::fields::{carry, ensure};
 use coracle_api::resource::Scoped;
 use coracle_api::{FieldError, Resource, Status};
-use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use std::marker::PhantomData;
 
 /// The verbs of a stored kind.
 pub const ALL_VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
@@ -252,93 +251,13 @@ pub struct NoRules;
 
 impl Rules for NoRules {}
 
-/// Rules written over the typed form `T`; [`Typed`] makes them [`Rules`].
-pub trait TypedRules<T>: Sync {
-    /// Fills in defaults.
-    fn default(&self, _object: &mut T) {}
-    /// See [`Rules::prepare_create`].
-    fn prepare_create(&self, _object: &mut T) {}
-    /// See [`Rules::prepare_update`].
-    fn prepare_update(&self, _new: &mut T, _old: &T, _part: Part) {}
-    /// See [`Rules::validate`].
-    fn validate(&self, _object: &T) -> Vec<FieldError> {
-        Vec::new()
-    }
-    /// See [`Rules::validate_update`].
-    fn validate_update(&self, new: &T, _old: &T, part: Part) -> Vec<FieldError> {
-        if part == Part::Main { self.validate(new) } else { Vec::new() }
-    }
-    /// See [`Rules::warnings`].
-    fn warnings(&self, _object: &T) -> Vec<String> {
-        Vec::new()
-    }
-    /// See [`Rules::grace_period`].
-    fn grace_period(&self, _object: &T, _requested: Option<i64>) -> i64 {
-        0
-    }
-}
+/// Rules of a kind that only has defaults.
+pub struct Defaults(pub fn(&mut Value));
 
-/// Typed rules behind the descriptor.
-pub struct Typed<T, R>(R, PhantomData<fn(T)>);
-
-impl<T, R> Typed<T, R> {
-    /// Wraps `rules`.
-    pub const fn new(rules: R) -> Self {
-        Self(rules, PhantomData)
-    }
-}
-
-impl<T: DeserializeOwned + Serialize, R: TypedRules<T>> Typed<T, R> {
-    fn read(object: &Value) -> Result<T, Status> {
-        T::deserialize(object).map_err(|e| Status::bad_request(format!("the object cannot be decoded: {e}")))
-    }
-
-    fn change(object: &mut Value, change: impl FnOnce(&mut T)) -> Result<(), Status> {
-        let mut typed = Self::read(object)?;
-        change(&mut typed);
-        *object = serde_json::to_value(&typed).map_err(Status::internal)?;
-        Ok(())
-    }
-
-    // Validation runs on what already decoded once; a value that does not is one error on the whole object.
-    fn checked(object: &Value, check: impl FnOnce(&T) -> Vec<FieldError>) -> Vec<FieldError> {
-        match Self::read(object) {
-            Ok(typed) => check(&typed),
-            Err(status) => vec![FieldError::invalid("", "", status.message)],
-        }
-    }
-}
-
-impl<T: DeserializeOwned + Serialize, R: TypedRules<T>> Rules for Typed<T, R> {
+impl Rules for Defaults {
     fn default(&self, object: &mut Value) -> Result<(), Status> {
-        Self::change(object, |typed| self.0.default(typed))
-    }
-
-    fn prepare_create(&self, object: &mut Value) {
-        // An object that does not decode is left alone: validation says why.
-        let _ = Self::change(object, |typed| self.0.prepare_create(typed));
-    }
-
-    fn prepare_update(&self, new: &mut Value, old: &Value, part: Part) {
-        if let Ok(old) = Self::read(old) {
-            let _ = Self::change(new, |typed| self.0.prepare_update(typed, &old, part));
-        }
-    }
-
-    fn validate(&self, object: &Value) -> Vec<FieldError> {
-        Self::checked(object, |typed| self.0.validate(typed))
-    }
-
-    fn validate_update(&self, new: &Value, old: &Value, part: Part) -> Vec<FieldError> {
-        Self::checked(new, |new| Self::checked(old, |old| self.0.validate_update(new, old, part)))
-    }
-
-    fn warnings(&self, object: &Value) -> Vec<String> {
-        Self::read(object).map(|typed| self.0.warnings(&typed)).unwrap_or_default()
-    }
-
-    fn grace_period(&self, object: &Value, requested: Option<i64>) -> i64 {
-        Self::read(object).map_or(0, |typed| self.0.grace_period(&typed, requested))
+        (self.0)(object);
+        Ok(())
     }
 }
 
@@ -584,20 +503,8 @@ pub(crate) fn text(value: &Value) -> String {
     }
 }
 
-fn carry(new: &mut Value, old: &Value, field: &str) {
-    let Some(map) = new.as_object_mut() else { return };
-    match old.get(field) {
-        Some(value) => map.insert(field.into(), value.clone()),
-        None => map.remove(field),
-    };
-}
-
 fn carry_metadata(new: &mut Value, old: &Value, field: &str) {
-    let Some(map) = new.get_mut("metadata").and_then(Value::as_object_mut) else { return };
-    match old["metadata"].get(field) {
-        Some(value) => map.insert(field.into(), value.clone()),
-        None => map.remove(field),
-    };
+    carry(ensure(new, "metadata"), &old["metadata"], field);
 }
 
 // A status write may also touch labels and annotations (and who manages which field), as upstream's strategies allow.

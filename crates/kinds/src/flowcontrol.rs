@@ -1,7 +1,8 @@
 //! `flowcontrol.apiserver.k8s.io`: whose requests go first.
 
 use crate::column::{AGE, Column, NAME, items, number, string, string_or};
-use crate::descriptor::{Kind, Subresource, text};
+use crate::descriptor::{Defaults, Kind, Subresource, text};
+use crate::fields::{default, ensure, within};
 use k8s_openapi::api::flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration};
 use serde_json::{Value, json};
 
@@ -11,6 +12,7 @@ const LEVEL: &str = "io.k8s.api.flowcontrol.v1.PriorityLevelConfiguration";
 /// FlowSchema.
 pub static FLOW_SCHEMA: Kind = Kind::new::<FlowSchema>("flowschema", SCHEMA)
     .generation()
+    .rules(&Defaults(flow))
     .subresources(&[Subresource::status::<FlowSchema>(SCHEMA)])
     .columns(&[
         NAME,
@@ -30,6 +32,7 @@ pub static FLOW_SCHEMA: Kind = Kind::new::<FlowSchema>("flowschema", SCHEMA)
 pub static PRIORITY_LEVEL_CONFIGURATION: Kind =
     Kind::new::<PriorityLevelConfiguration>("prioritylevelconfiguration", LEVEL)
         .generation()
+        .rules(&Defaults(level))
         .subresources(&[Subresource::status::<PriorityLevelConfiguration>(LEVEL)])
         .columns(&[
             NAME,
@@ -52,4 +55,27 @@ fn queuing(object: &Value) -> &Value {
 
 fn shown(value: &Value) -> String {
     if value.is_null() { "<none>".into() } else { text(value) }
+}
+
+fn flow(object: &mut Value) {
+    default(ensure(object, "spec"), "matchingPrecedence", 1000);
+}
+
+fn level(object: &mut Value) {
+    let spec = ensure(object, "spec");
+    within(spec, "exempt", |exempt| {
+        default(exempt, "nominalConcurrencyShares", 0);
+        default(exempt, "lendablePercent", 0);
+    });
+    within(spec, "limited", |limited| {
+        default(limited, "nominalConcurrencyShares", 30);
+        default(limited, "lendablePercent", 0);
+        within(limited, "limitResponse", |response| {
+            within(response, "queuing", |queuing| {
+                default(queuing, "queues", 64);
+                default(queuing, "handSize", 8);
+                default(queuing, "queueLengthLimit", 50);
+            });
+        });
+    });
 }

@@ -4,6 +4,7 @@
 
 pub mod column;
 pub mod descriptor;
+pub mod fields;
 mod names;
 pub mod placement;
 

@@ -1,9 +1,11 @@
 //! DaemonSet: one pod on every node.
 
 use crate::column::{AGE, CONTAINERS, Column, IMAGES, NAME, SELECTOR, labels, number};
-use crate::descriptor::{Kind, Subresource};
+use crate::core::pod;
+use crate::descriptor::{Defaults, Kind, Subresource};
+use crate::fields::{default, ensure};
 use k8s_openapi::api::apps::v1::DaemonSet;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const SCHEMA: &str = "io.k8s.api.apps.v1.DaemonSet";
 
@@ -13,6 +15,7 @@ pub static KIND: Kind = Kind::new::<DaemonSet>("daemonset", SCHEMA)
     .categories(&["all"])
     .generation()
     .subresources(&[Subresource::status::<DaemonSet>(SCHEMA)])
+    .rules(&Defaults(defaults))
     .columns(&[
         NAME,
         Column::number("Desired", |_, o| json!(number(&o["status"]["desiredNumberScheduled"]))),
@@ -26,3 +29,16 @@ pub static KIND: Kind = Kind::new::<DaemonSet>("daemonset", SCHEMA)
         IMAGES,
         SELECTOR,
     ]);
+
+fn defaults(object: &mut Value) {
+    let spec = ensure(object, "spec");
+    default(spec, "revisionHistoryLimit", 10);
+    let strategy = ensure(spec, "updateStrategy");
+    default(strategy, "type", "RollingUpdate");
+    if strategy["type"] == "RollingUpdate" {
+        let rolling = ensure(strategy, "rollingUpdate");
+        default(rolling, "maxUnavailable", 1);
+        default(rolling, "maxSurge", 0);
+    }
+    pod::defaults::template(ensure(spec, "template"));
+}

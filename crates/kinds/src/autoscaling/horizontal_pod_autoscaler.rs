@@ -1,7 +1,8 @@
 //! HorizontalPodAutoscaler, version 2: the stored form.
 
 use crate::column::{AGE, Column, NAME, items, number, or_none, string, string_or};
-use crate::descriptor::{Kind, Subresource};
+use crate::descriptor::{Defaults, Kind, Subresource};
+use crate::fields::{default, ensure, set, within};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use serde_json::{Value, json};
 
@@ -13,6 +14,7 @@ pub static KIND: Kind = Kind::new::<HorizontalPodAutoscaler>("horizontalpodautos
     .categories(&["all"])
     .generation()
     .subresources(&[Subresource::status::<HorizontalPodAutoscaler>(SCHEMA)])
+    .rules(&Defaults(defaults))
     .columns(COLUMNS);
 
 pub(super) const COLUMNS: &[Column] = &[
@@ -65,4 +67,29 @@ fn metric(object: &Value, index: usize, spec: &Value) -> String {
     };
     let wanted = if prefix.is_empty() { wanted } else { wanted.trim_end_matches(" (avg)").to_string() };
     format!("{prefix}{}/{wanted}", shown.unwrap_or_else(|| "<unknown>".into()))
+}
+
+fn defaults(object: &mut Value) {
+    let spec = ensure(object, "spec");
+    default(spec, "minReplicas", 1);
+    if items(&spec["metrics"]).is_empty() {
+        let target = json!({"type": "Utilization", "averageUtilization": 80});
+        set(spec, "metrics", json!([{"type": "Resource", "resource": {"name": "cpu", "target": target}}]));
+    }
+    within(spec, "behavior", |behavior| {
+        let pods = json!({"type": "Pods", "value": 4, "periodSeconds": 15});
+        let double = json!({"type": "Percent", "value": 100, "periodSeconds": 15});
+        scaling(ensure(behavior, "scaleUp"), Some(0), json!([pods, double]));
+        scaling(ensure(behavior, "scaleDown"), None, json!([double]));
+    });
+}
+
+fn scaling(rules: &mut Value, window: Option<i64>, policies: Value) {
+    if let Some(window) = window {
+        default(rules, "stabilizationWindowSeconds", window);
+    }
+    default(rules, "selectPolicy", "Max");
+    if items(&rules["policies"]).is_empty() {
+        set(rules, "policies", policies);
+    }
 }

@@ -1,7 +1,8 @@
 //! HorizontalPodAutoscaler, version 1: one CPU target; what else version 2 can say travels in an annotation.
 
 use super::horizontal_pod_autoscaler as v2;
-use crate::descriptor::{Kind, StoredAs, Subresource};
+use crate::descriptor::{Defaults, Kind, StoredAs, Subresource};
+use crate::fields::{default, ensure};
 use k8s_openapi::api::autoscaling::v1::HorizontalPodAutoscaler;
 use serde_json::{Map, Value, json};
 
@@ -15,6 +16,7 @@ pub static KIND: Kind = Kind::new::<HorizontalPodAutoscaler>("horizontalpodautos
     .not_preferred()
     .subresources(&[Subresource::status::<HorizontalPodAutoscaler>(SCHEMA)])
     .stored_as(StoredAs { kind: &v2::KIND, to_storage, from_storage })
+    .rules(&Defaults(defaults))
     .columns(v2::COLUMNS);
 
 const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
@@ -97,4 +99,8 @@ fn put_annotation(object: &mut Value, key: &str, value: Value) {
     let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
     let annotations = metadata.entry("annotations").or_insert_with(|| Value::Object(Map::new()));
     annotations[key] = json!(value.to_string());
+}
+
+fn defaults(object: &mut Value) {
+    default(ensure(object, "spec"), "minReplicas", 1);
 }

@@ -1,7 +1,9 @@
 //! CronJob: Jobs by the clock.
 
 use crate::column::{AGE, Column, NAME, items, selector, since, string, string_or};
-use crate::descriptor::{Kind, Subresource};
+use crate::core::pod;
+use crate::descriptor::{Defaults, Kind, Subresource};
+use crate::fields::{default, ensure};
 use k8s_openapi::api::batch::v1::CronJob;
 use serde_json::{Value, json};
 
@@ -13,6 +15,7 @@ pub static KIND: Kind = Kind::new::<CronJob>("cronjob", SCHEMA)
     .categories(&["all"])
     .generation()
     .subresources(&[Subresource::status::<CronJob>(SCHEMA)])
+    .rules(&Defaults(defaults))
     .columns(&[
         NAME,
         Column::text("Schedule", |_, o| o["spec"]["schedule"].clone()),
@@ -32,4 +35,13 @@ pub static KIND: Kind = Kind::new::<CronJob>("cronjob", SCHEMA)
 fn joined(object: &Value, field: &str) -> Value {
     let containers = items(&object["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]);
     json!(containers.iter().map(|c| string(&c[field])).collect::<Vec<_>>().join(","))
+}
+
+fn defaults(object: &mut Value) {
+    let spec = ensure(object, "spec");
+    default(spec, "concurrencyPolicy", "Allow");
+    default(spec, "suspend", false);
+    default(spec, "successfulJobsHistoryLimit", 3);
+    default(spec, "failedJobsHistoryLimit", 1);
+    pod::defaults::template(ensure(ensure(ensure(spec, "jobTemplate"), "spec"), "template"));
 }

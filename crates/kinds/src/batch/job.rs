@@ -3,7 +3,10 @@
 use crate::column::{
     AGE, CONTAINERS, Column, Context, IMAGES, NAME, SELECTOR, SelectableField, human_duration, items, number,
 };
-use crate::descriptor::{Kind, Subresource, text};
+use crate::core::pod;
+use crate::descriptor::{Kind, Rules, Subresource, text};
+use crate::fields::{absent, default, each, ensure, set, within};
+use coracle_api::Status;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use serde_json::{Value, json};
@@ -19,6 +22,7 @@ pub static KIND: Kind = Kind::new::<Job>("job", SCHEMA)
         path: "status.successful",
         get: |o| text(&json!(number(&o["status"]["succeeded"]))),
     }])
+    .rules(&JobRules)
     .columns(&[
         NAME,
         Column::text("Status", |_, o| json!(status(o))),
@@ -57,4 +61,43 @@ fn duration(context: &Context, job: &Value) -> String {
     let time = |field: &str| job["status"][field].as_str().and_then(|s| s.parse::<Timestamp>().ok());
     let Some(start) = time("startTime") else { return String::new() };
     human_duration(time("completionTime").unwrap_or(context.now).as_second() - start.as_second())
+}
+
+struct JobRules;
+
+impl Rules for JobRules {
+    fn default(&self, job: &mut Value) -> Result<(), Status> {
+        let spec = ensure(job, "spec");
+        if absent(spec, "completions") && absent(spec, "parallelism") {
+            set(spec, "completions", 1);
+        }
+        default(spec, "parallelism", 1);
+        let retries = if absent(spec, "backoffLimitPerIndex") { 6 } else { i32::MAX };
+        default(spec, "backoffLimit", retries);
+        default(spec, "completionMode", "NonIndexed");
+        default(spec, "suspend", false);
+        let replace = if absent(spec, "podFailurePolicy") { "TerminatingOrFailed" } else { "Failed" };
+        default(spec, "podReplacementPolicy", replace);
+        within(spec, "podFailurePolicy", |policy| {
+            each(policy, "rules", |rule| each(rule, "onPodConditions", |c| default(c, "status", "True")));
+        });
+        pod::defaults::template(ensure(spec, "template"));
+        Ok(())
+    }
+
+    // A job without a selector of its own owns exactly the pods that carry its uid.
+    fn prepare_create(&self, job: &mut Value) {
+        if job["spec"]["manualSelector"] == true {
+            return;
+        }
+        let (uid, name) = (job["metadata"]["uid"].clone(), job["metadata"]["name"].clone());
+        let spec = ensure(job, "spec");
+        let labels = ensure(ensure(ensure(spec, "template"), "metadata"), "labels");
+        for prefix in ["", "batch.kubernetes.io/"] {
+            default(labels, &format!("{prefix}job-name"), name.clone());
+            default(labels, &format!("{prefix}controller-uid"), uid.clone());
+        }
+        let selected = ensure(ensure(spec, "selector"), "matchLabels");
+        default(selected, "batch.kubernetes.io/controller-uid", uid);
+    }
 }

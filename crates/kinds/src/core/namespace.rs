@@ -1,8 +1,11 @@
 //! Namespace: a scope for names. Leaves only when everything in it has left.
 
-use crate::column::{AGE, Column, NAME, SelectableField};
-use crate::descriptor::{Action, Deletion, Kind, NameRule, Subresource, text};
+use crate::column::{AGE, Column, NAME, SelectableField, items};
+use crate::descriptor::{Action, Deletion, Kind, NameRule, Part, Rules, Subresource, text};
+use crate::fields::{carry, ensure, set};
+use coracle_api::Status;
 use k8s_openapi::api::core::v1::Namespace;
+use serde_json::{Value, json};
 
 const SCHEMA: &str = "io.k8s.api.core.v1.Namespace";
 
@@ -14,6 +17,7 @@ pub static KIND: Kind = {
         .subresources(&[Subresource::status::<Namespace>(SCHEMA), FINALIZE])
         .deletion(Deletion::Namespace)
         .selectable(&[SelectableField { path: "status.phase", get: |o| text(&o["status"]["phase"]) }])
+        .rules(&NamespaceRules)
         .columns(&[NAME, Column::text("Status", |_, o| o["status"]["phase"].clone()), AGE]);
     // a collection of namespaces is never deleted in one request
     kind.verbs = &["create", "delete", "get", "list", "patch", "update", "watch"];
@@ -22,3 +26,43 @@ pub static KIND: Kind = {
 
 const FINALIZE: Subresource =
     Subresource { verbs: &["update"], ..Subresource::of::<Namespace>(Action::Finalize, SCHEMA) };
+
+struct NamespaceRules;
+
+impl Rules for NamespaceRules {
+    fn default(&self, object: &mut Value) -> Result<(), Status> {
+        let metadata = ensure(object, "metadata");
+        let name = metadata["name"].clone();
+        // a generated name is not known yet
+        if name.as_str().is_some_and(|s| !s.is_empty()) {
+            set(ensure(metadata, "labels"), "kubernetes.io/metadata.name", name);
+        }
+        Ok(())
+    }
+
+    fn prepare_create(&self, object: &mut Value) {
+        set(object, "status", json!({"phase": "Active"}));
+        let spec = ensure(object, "spec");
+        let mut finalizers = items(&spec["finalizers"]).to_vec();
+        if !finalizers.iter().any(|f| f == "kubernetes") {
+            finalizers.push(json!("kubernetes"));
+        }
+        set(spec, "finalizers", finalizers);
+    }
+
+    fn prepare_update(&self, new: &mut Value, old: &Value, part: Part) {
+        match part {
+            Part::Main => carry(ensure(new, "spec"), &old["spec"], "finalizers"),
+            Part::Finalize => {
+                let finalizers = new["spec"]["finalizers"].take();
+                let revision = new["metadata"]["resourceVersion"].take();
+                *new = old.clone();
+                if !revision.is_null() {
+                    new["metadata"]["resourceVersion"] = revision;
+                }
+                set(ensure(new, "spec"), "finalizers", finalizers);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,7 +1,9 @@
 //! Node: a machine, or a namespace that stands for one.
 
 use crate::column::{AGE, Column, NAME, SelectableField, items, or_none, string, string_or};
-use crate::descriptor::{Kind, Subresource, text};
+use crate::descriptor::{Kind, Rules, Subresource, text};
+use crate::fields::{set, within};
+use coracle_api::Status;
 use k8s_openapi::api::core::v1::Node;
 use serde_json::{Value, json};
 
@@ -15,6 +17,7 @@ pub static KIND: Kind = Kind::new::<Node>("node", SCHEMA)
         path: "spec.unschedulable",
         get: |o| text(&json!(o["spec"]["unschedulable"].as_bool().unwrap_or(false))),
     }])
+    .rules(&NodeRules)
     .columns(COLUMNS);
 
 const COLUMNS: &[Column] = &[
@@ -64,4 +67,22 @@ fn address<'a>(node: &'a Value, kind: &str) -> &'a str {
 
 fn info<'a>(node: &'a Value, field: &str) -> &'a str {
     string_or(&node["status"]["nodeInfo"][field], "<unknown>")
+}
+
+struct NodeRules;
+
+impl Rules for NodeRules {
+    fn default(&self, node: &mut Value) -> Result<(), Status> {
+        defaults(node);
+        Ok(())
+    }
+}
+
+fn defaults(node: &mut Value) {
+    within(node, "status", |status| {
+        let capacity = status["capacity"].clone();
+        if status["allocatable"].is_null() && capacity.is_object() {
+            set(status, "allocatable", capacity);
+        }
+    });
 }

@@ -1,7 +1,10 @@
 //! PersistentVolume: a piece of storage.
 
 use crate::column::{AGE, Column, NAME, access_modes, string, string_or};
-use crate::descriptor::{Kind, Subresource};
+use crate::core::pod;
+use crate::descriptor::{Kind, Rules, Subresource};
+use crate::fields::{default, ensure, set};
+use coracle_api::Status;
 use k8s_openapi::api::core::v1::PersistentVolume;
 use serde_json::{Value, json};
 
@@ -11,6 +14,7 @@ const SCHEMA: &str = "io.k8s.api.core.v1.PersistentVolume";
 pub static KIND: Kind = Kind::new::<PersistentVolume>("persistentvolume", SCHEMA)
     .short(&["pv"])
     .subresources(&[Subresource::status::<PersistentVolume>(SCHEMA)])
+    .rules(&VolumeRules)
     .columns(&[
         NAME,
         Column::text("Capacity", |_, o| json!(string(&o["spec"]["capacity"]["storage"]))),
@@ -37,5 +41,21 @@ fn claim(object: &Value) -> String {
         format!("{}/{}", string(&claim["namespace"]), string(&claim["name"]))
     } else {
         String::new()
+    }
+}
+
+struct VolumeRules;
+
+impl Rules for VolumeRules {
+    fn default(&self, object: &mut Value) -> Result<(), Status> {
+        let spec = ensure(object, "spec");
+        default(spec, "persistentVolumeReclaimPolicy", "Retain");
+        default(spec, "volumeMode", "Filesystem");
+        pod::defaults::volume_source(spec);
+        Ok(())
+    }
+
+    fn prepare_create(&self, object: &mut Value) {
+        set(object, "status", json!({"phase": "Pending"}));
     }
 }

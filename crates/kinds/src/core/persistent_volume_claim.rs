@@ -1,7 +1,9 @@
 //! PersistentVolumeClaim: a wish for storage.
 
 use crate::column::{AGE, Column, NAME, access_modes, string, string_or};
-use crate::descriptor::{Kind, Subresource};
+use crate::descriptor::{Kind, Rules, Subresource};
+use crate::fields::{default, ensure, set};
+use coracle_api::Status;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use serde_json::{Value, json};
 
@@ -11,6 +13,7 @@ const SCHEMA: &str = "io.k8s.api.core.v1.PersistentVolumeClaim";
 pub static KIND: Kind = Kind::new::<PersistentVolumeClaim>("persistentvolumeclaim", SCHEMA)
     .short(&["pvc"])
     .subresources(&[Subresource::status::<PersistentVolumeClaim>(SCHEMA)])
+    .rules(&ClaimRules)
     .columns(&[
         NAME,
         Column::text("Status", |_, o| json!(phase(o))),
@@ -33,4 +36,22 @@ fn bound(object: &Value) -> bool {
 
 fn phase(object: &Value) -> &str {
     if object["metadata"]["deletionTimestamp"].is_string() { "Terminating" } else { string(&object["status"]["phase"]) }
+}
+
+/// Defaults of a claim, also of one in a StatefulSet's templates.
+pub fn defaults(claim: &mut Value) {
+    default(ensure(claim, "spec"), "volumeMode", "Filesystem");
+}
+
+struct ClaimRules;
+
+impl Rules for ClaimRules {
+    fn default(&self, object: &mut Value) -> Result<(), Status> {
+        defaults(object);
+        Ok(())
+    }
+
+    fn prepare_create(&self, object: &mut Value) {
+        set(object, "status", json!({"phase": "Pending"}));
+    }
 }

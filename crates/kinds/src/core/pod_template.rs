@@ -1,13 +1,17 @@
 //! PodTemplate: a pod description kept for later.
 
 use crate::column::{Column, NAME, items, labels, string};
-use crate::descriptor::Kind;
+use crate::core::pod;
+use crate::descriptor::{Defaults, Kind};
+use crate::fields::ensure;
 use k8s_openapi::api::core::v1::PodTemplate;
 use serde_json::{Value, json};
 
 /// The descriptor.
-pub static KIND: Kind =
-    Kind::new::<PodTemplate>("podtemplate", "io.k8s.api.core.v1.PodTemplate").generation().columns(&[
+pub static KIND: Kind = Kind::new::<PodTemplate>("podtemplate", "io.k8s.api.core.v1.PodTemplate")
+    .generation()
+    .rules(&Defaults(defaults))
+    .columns(&[
         NAME,
         Column::text("Containers", |_, o| joined(o, "name")),
         Column::text("Images", |_, o| joined(o, "image")),
@@ -17,4 +21,8 @@ pub static KIND: Kind =
 fn joined(object: &Value, field: &str) -> Value {
     let containers = items(&object["template"]["spec"]["containers"]);
     json!(containers.iter().map(|c| string(&c[field])).collect::<Vec<_>>().join(","))
+}
+
+fn defaults(object: &mut Value) {
+    pod::defaults::template(ensure(object, "template"));
 }

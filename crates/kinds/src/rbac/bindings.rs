@@ -1,7 +1,8 @@
 //! RoleBinding and ClusterRoleBinding: who has a role.
 
 use crate::column::{AGE, Column, NAME, items, string};
-use crate::descriptor::{Kind, NameRule};
+use crate::descriptor::{Defaults, Kind, NameRule};
+use crate::fields::{default, each, ensure};
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 use serde_json::{Value, json};
 
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 pub static ROLE_BINDING: Kind = Kind::new::<RoleBinding>("rolebinding", "io.k8s.api.rbac.v1.RoleBinding")
     .names(NameRule::PathSegment)
     .create_on_update()
+    .rules(&Defaults(defaults))
     .columns(COLUMNS);
 
 /// ClusterRoleBinding.
@@ -16,6 +18,7 @@ pub static CLUSTER_ROLE_BINDING: Kind =
     Kind::new::<ClusterRoleBinding>("clusterrolebinding", "io.k8s.api.rbac.v1.ClusterRoleBinding")
         .names(NameRule::PathSegment)
         .create_on_update()
+        .rules(&Defaults(defaults))
         .columns(COLUMNS);
 
 const COLUMNS: &[Column] = &[
@@ -34,4 +37,15 @@ fn subjects(object: &Value, kind: &str) -> Value {
             namespace => format!("{namespace}/{}", string(&s["name"])),
         });
     json!(named.collect::<Vec<_>>().join(", "))
+}
+
+const GROUP: &str = "rbac.authorization.k8s.io";
+
+fn defaults(binding: &mut Value) {
+    default(ensure(binding, "roleRef"), "apiGroup", GROUP);
+    each(binding, "subjects", |subject| {
+        if subject["kind"] == "User" || subject["kind"] == "Group" {
+            default(subject, "apiGroup", GROUP);
+        }
+    });
 }

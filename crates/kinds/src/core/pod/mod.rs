@@ -1,9 +1,14 @@
 //! Pod: containers that live, move and die together.
 
 mod columns;
+pub mod defaults;
+mod update;
 
 use crate::column::SelectableField;
-use crate::descriptor::{Action, Deletion, Kind, Subresource, text};
+use crate::column::string;
+use crate::descriptor::{Action, Deletion, Kind, Part, Rules, Subresource, text};
+use crate::fields::set;
+use coracle_api::Status;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
@@ -17,6 +22,7 @@ pub static KIND: Kind = Kind::new::<Pod>("pod", SCHEMA)
     .deletion(Deletion::Graceful)
     .subresources(SUBRESOURCES)
     .selectable(FIELDS)
+    .rules(&PodRules)
     .columns(columns::COLUMNS);
 
 const SUBRESOURCES: &[Subresource] = &[
@@ -46,4 +52,33 @@ const FIELDS: &[SelectableField] = &[
 
 fn host_network(pod: &Value) -> String {
     text(&json!(pod["spec"]["hostNetwork"].as_bool().unwrap_or(false)))
+}
+
+struct PodRules;
+
+impl Rules for PodRules {
+    fn default(&self, pod: &mut Value) -> Result<(), Status> {
+        defaults::pod(pod);
+        Ok(())
+    }
+
+    fn prepare_create(&self, pod: &mut Value) {
+        let qos = defaults::qos_class(&pod["spec"]);
+        set(pod, "status", json!({"phase": "Pending", "qosClass": qos}));
+    }
+
+    fn prepare_update(&self, new: &mut Value, old: &Value, part: Part) {
+        update::prepare(new, old, part);
+    }
+
+    // What was never placed, or has ended, needs no time to stop.
+    fn grace_period(&self, pod: &Value, requested: Option<i64>) -> i64 {
+        let wanted = requested.or(pod["spec"]["terminationGracePeriodSeconds"].as_i64()).unwrap_or(0);
+        let ended = matches!(string(&pod["status"]["phase"]), "Failed" | "Succeeded");
+        match () {
+            () if string(&pod["spec"]["nodeName"]).is_empty() || ended => 0,
+            () if wanted < 0 => 1,
+            () => wanted,
+        }
+    }
 }

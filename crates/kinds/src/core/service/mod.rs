@@ -1,10 +1,15 @@
 //! Service: one stable address before a changing set of pods.
 
 mod columns;
+mod defaults;
+mod update;
 
 use crate::column::SelectableField;
-use crate::descriptor::{Kind, NameRule, Subresource, text};
+use crate::descriptor::{Kind, NameRule, Part, Rules, Subresource, text};
+use crate::fields::set;
+use coracle_api::Status;
 use k8s_openapi::api::core::v1::Service;
+use serde_json::{Value, json};
 
 const SCHEMA: &str = "io.k8s.api.core.v1.Service";
 
@@ -18,4 +23,29 @@ pub static KIND: Kind = Kind::new::<Service>("service", SCHEMA)
         SelectableField { path: "spec.clusterIP", get: |o| text(&o["spec"]["clusterIP"]) },
         SelectableField { path: "spec.type", get: |o| text(&o["spec"]["type"]) },
     ])
+    .rules(&ServiceRules)
     .columns(columns::COLUMNS);
+
+// Addresses and node ports are given by the server, which knows what is free. These rules say what stays and what goes.
+struct ServiceRules;
+
+impl Rules for ServiceRules {
+    fn default(&self, service: &mut Value) -> Result<(), Status> {
+        defaults::service(service);
+        Ok(())
+    }
+
+    fn prepare_create(&self, service: &mut Value) {
+        set(service, "status", json!({"loadBalancer": {}}));
+        update::normalize(&mut service["spec"]);
+        defaults::families(&mut service["spec"]);
+    }
+
+    fn prepare_update(&self, new: &mut Value, old: &Value, part: Part) {
+        if part == Part::Main {
+            update::carry_allocated(&mut new["spec"], &old["spec"]);
+            update::normalize(&mut new["spec"]);
+            defaults::families(&mut new["spec"]);
+        }
+    }
+}
