@@ -30,7 +30,7 @@ const NUD_PERMANENT: u16 = 0x80;
 const NTF_SELF: u8 = 2;
 const ONLINK: u32 = 4;
 /// Who made a route (`rtm_protocol`): ours are found and removed by it.
-const OUR_PROTOCOL: u8 = 0xc0;
+const OUR_PROTOCOL: u8 = 111;
 
 /// A hardware address.
 pub type Mac = [u8; 6];
@@ -97,6 +97,8 @@ pub enum Kind {
         master: u32,
         /// Name of the other end.
         peer: &'static str,
+        /// Hardware address of the other end.
+        mac: Mac,
         /// The other end's namespace.
         netns: RawFd,
     },
@@ -278,13 +280,14 @@ fn encode_kind(b: &mut Buffer, mtu: u32, kind: Kind) {
                 });
             });
         }
-        Kind::Veth { master, peer, netns } => {
+        Kind::Veth { master, peer, mac, netns } => {
             b.u32(10, master);
             b.nest(18, |b| {
                 b.string(1, "veth");
                 b.nest(2, |b| {
                     b.nest(1, |b| {
                         info(b, 0, 0);
+                        b.attr(1, &mac);
                         b.string(3, peer);
                         b.u32(4, mtu);
                         b.u32(28, netns as u32);

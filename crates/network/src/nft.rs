@@ -10,10 +10,6 @@ pub const TABLE: &str = "coracle";
 pub const R0: u32 = 8;
 /// The second.
 pub const R1: u32 = 9;
-/// The third.
-pub const R2: u32 = 10;
-/// The fourth.
-pub const R3: u32 = 11;
 /// Behind a key of four.
 pub const R4: u32 = 12;
 const VERDICT_REGISTER: u32 = 0;

@@ -230,7 +230,10 @@ impl Node {
         let name = link_name(uid);
         let mtu = if self.overlay { self.uplink.mtu - TUNNEL_OVERHEAD } else { self.uplink.mtu };
         let gateway = self.config.pod_cidr.nth(1);
-        let kind = Kind::Veth { master: self.bridge, peer: POD_LINK, netns: namespace.as_raw_fd() };
+        // Following from the address, it stays right in the neighbours' memory when the pod gets a new sandbox.
+        let [a, b, c, d] = address.octets();
+        let mac = [0x02, 0xc2, a, b, c, d];
+        let kind = Kind::Veth { master: self.bridge, peer: POD_LINK, mac, netns: namespace.as_raw_fd() };
         if !self.links.add(&name, mtu, kind)? {
             if pod_has(&namespace, address)? {
                 return Ok(address);
@@ -481,6 +484,11 @@ fn make_bridge(links: &mut Links, config: &NodeConfig, mtu: u32) -> Result<u32> 
     }
     links.add_address(bridge, Cidr { address: gateway, prefix: config.pod_cidr.prefix }, Scope::Global)?;
     set_sysctl(&format!("net/ipv4/conf/{BRIDGE}/send_redirects"), "0")?;
+    // Where the kernel has br_netfilter, it would turn packets around inside the bridge after their destination was rewritten, and drop those of a pod
+    // that reaches itself. All of ours are routed, so the bridge need not look into them.
+    if Path::new("/proc/sys/net/bridge/bridge-nf-call-iptables").exists() {
+        set_sysctl("net/bridge/bridge-nf-call-iptables", "0")?;
+    }
     // Without any route the node itself could not even try a ClusterIP, and no rule would see its packet.
     links.replace_route(Route { to: config.service_cidr, via: None, link: bridge })?;
     Ok(bridge)

@@ -244,3 +244,229 @@ pub fn diff(old: &Desired, new: &Desired) -> Vec<Command> {
     commands.append(&mut added);
     commands
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::HostPort;
+
+    const A: (Ipv4Addr, u16) = (Ipv4Addr::new(10, 244, 0, 2), 80);
+    const B: (Ipv4Addr, u16) = (Ipv4Addr::new(10, 244, 1, 2), 80);
+
+    /// `web` on 10.96.0.7:80 and node port 30080, with A (here) and B (elsewhere), changed by `change`.
+    fn web(change: impl FnOnce(&mut ServicePort)) -> ServicePort {
+        let mut port = ServicePort {
+            id: "default/web:".into(),
+            addresses: vec![Ipv4Addr::new(10, 96, 0, 7)],
+            protocol: Protocol::Tcp,
+            port: 80,
+            node_port: 0,
+            endpoints: vec![A, B],
+            local_endpoints: vec![A],
+            external_local: false,
+            internal_local: false,
+            affinity_seconds: 0,
+        };
+        change(&mut port);
+        port
+    }
+
+    fn desired(ports: &[ServicePort], host_ports: &[HostPort]) -> Desired {
+        let services = Services { ports: ports.to_vec(), host_ports: host_ports.to_vec() };
+        plan(&services, "10.96.0.0/16".parse().unwrap())
+    }
+
+    fn show_element(element: &Element) -> String {
+        let key = |key: &Key| format!("{}:{}", key.address, key.port);
+        match element {
+            Element::Service(k) => key(k),
+            Element::Endpoint(k, number) => format!("{}#{number}", key(k)),
+            Element::Refused(k) => format!("refused {}", key(k)),
+            Element::ClusterIp(address) => format!("cluster {address}"),
+        }
+    }
+
+    fn show(element: &Element, value: &Value) -> String {
+        let value = match value {
+            Value::Balance(balance) => balance.chain(),
+            Value::Endpoint(address, port) => format!("{address}:{port}"),
+            Value::Refusal(refusal) => format!("{refusal:?}").to_lowercase(),
+            Value::Present => return show_element(element),
+        };
+        format!("{} -> {value}", show_element(element))
+    }
+
+    #[track_caller]
+    fn check(ports: &[ServicePort], host_ports: &[HostPort], expected: &[&str]) {
+        let seen: Vec<String> = desired(ports, host_ports).elements.iter().map(|(e, v)| show(e, v)).collect();
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn a_cluster_ip_leads_to_all_endpoints() {
+        let expected = [
+            "10.96.0.7:80 -> lb-2",
+            "10.96.0.7:80#0 -> 10.244.0.2:80",
+            "10.96.0.7:80#1 -> 10.244.1.2:80",
+            "cluster 10.96.0.7",
+        ];
+        check(&[web(|_| {})], &[], &expected);
+        let sticky = ["10.96.0.7:80 -> lb-2-sticky-10800", expected[1], expected[2], expected[3]];
+        check(&[web(|p| p.affinity_seconds = 10800)], &[], &sticky);
+    }
+
+    #[test]
+    fn the_internal_policy_binds_cluster_ips_only() {
+        let change = |p: &mut ServicePort| (p.internal_local, p.node_port) = (true, 30080);
+        check(
+            &[web(change)],
+            &[],
+            &[
+                "0.0.0.0:30080 -> node-2-masq",
+                "10.96.0.7:80 -> lb-1",
+                "0.0.0.0:30080#0 -> 10.244.0.2:80",
+                "0.0.0.0:30080#1 -> 10.244.1.2:80",
+                "10.96.0.7:80#0 -> 10.244.0.2:80",
+                "cluster 10.96.0.7",
+            ],
+        );
+    }
+
+    #[test]
+    fn the_external_policy_binds_node_ports_and_external_addresses() {
+        let change = |p: &mut ServicePort| {
+            p.addresses = vec![Ipv4Addr::new(192, 0, 2, 1)];
+            (p.external_local, p.node_port) = (true, 30080);
+        };
+        check(
+            &[web(change)],
+            &[],
+            &[
+                "0.0.0.0:30080 -> node-1-inside-2",
+                "192.0.2.1:80 -> lb-1",
+                "0.0.0.0:30080#0 -> 10.244.0.2:80",
+                "0.0.0.1:30080#0 -> 10.244.0.2:80",
+                "0.0.0.1:30080#1 -> 10.244.1.2:80",
+                "192.0.2.1:80#0 -> 10.244.0.2:80",
+            ],
+        );
+        // Without the policy both hide the client.
+        check(
+            &[web(|p| p.addresses = vec![Ipv4Addr::new(192, 0, 2, 1)])],
+            &[],
+            &["192.0.2.1:80 -> lb-2-masq", "192.0.2.1:80#0 -> 10.244.0.2:80", "192.0.2.1:80#1 -> 10.244.1.2:80"],
+        );
+    }
+
+    #[test]
+    fn without_endpoints_it_is_refused_and_without_local_ones_dropped() {
+        let none = |p: &mut ServicePort| {
+            p.endpoints.clear();
+            p.local_endpoints.clear();
+            p.node_port = 30080;
+        };
+        check(
+            &[web(none)],
+            &[],
+            &["refused 0.0.0.0:30080 -> reject", "refused 10.96.0.7:80 -> reject", "cluster 10.96.0.7"],
+        );
+        let far = |p: &mut ServicePort| {
+            p.local_endpoints.clear();
+            p.internal_local = true;
+        };
+        check(&[web(far)], &[], &["refused 10.96.0.7:80 -> drop", "cluster 10.96.0.7"]);
+    }
+
+    #[test]
+    fn host_ports_lead_to_one_pod_and_the_first_claim_wins() {
+        let host = |address, port| HostPort { address, protocol: Protocol::Tcp, port, target: A };
+        let one = Ipv4Addr::new(172, 30, 0, 1);
+        check(
+            &[],
+            &[host(NODE, 8080), host(one, 8081)],
+            &[
+                "0.0.0.0:8080 -> node-1",
+                "172.30.0.1:8081 -> lb-1",
+                "0.0.0.0:8080#0 -> 10.244.0.2:80",
+                "172.30.0.1:8081#0 -> 10.244.0.2:80",
+            ],
+        );
+        let ports = [web(|p| p.endpoints = vec![B]), web(|p| p.endpoints = vec![A])];
+        check(&ports, &[], &["10.96.0.7:80 -> lb-1", "10.96.0.7:80#0 -> 10.244.1.2:80", "cluster 10.96.0.7"]);
+    }
+
+    #[track_caller]
+    fn check_diff(old: &[ServicePort], new: &[ServicePort], expected: &[&str]) {
+        let show = |command: &Command| match command {
+            Command::AddChain(balance) => format!("chain {}", balance.chain()),
+            Command::Delete(element) => format!("- {}", show_element(element)),
+            Command::Add(element, value) => format!("+ {}", show(element, value)),
+        };
+        let seen: Vec<String> = diff(&desired(old, &[]), &desired(new, &[])).iter().map(show).collect();
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn only_what_changed_is_sent() {
+        let (two, one, none) = (web(|_| {}), web(|p| p.endpoints = vec![B]), web(|p| p.endpoints.clear()));
+        check_diff(std::slice::from_ref(&two), std::slice::from_ref(&two), &[]);
+        check_diff(
+            std::slice::from_ref(&two),
+            std::slice::from_ref(&one),
+            &[
+                "chain lb-1",
+                "- 10.96.0.7:80",
+                "- 10.96.0.7:80#0",
+                "- 10.96.0.7:80#1",
+                "+ 10.96.0.7:80 -> lb-1",
+                "+ 10.96.0.7:80#0 -> 10.244.1.2:80",
+            ],
+        );
+        check_diff(
+            std::slice::from_ref(&one),
+            std::slice::from_ref(&none),
+            &["- 10.96.0.7:80", "- 10.96.0.7:80#0", "+ refused 10.96.0.7:80 -> reject"],
+        );
+        check_diff(&[none], &[], &["- refused 10.96.0.7:80", "- cluster 10.96.0.7"]);
+    }
+
+    proptest::proptest! {
+        /// Whatever changes, applying the difference to the old elements gives the new ones.
+        #[test]
+        fn a_difference_leads_from_old_to_new(old in arbitrary_ports(), new in arbitrary_ports()) {
+            let (old, new) = (desired(&old, &[]), desired(&new, &[]));
+            let mut state = old.elements.clone();
+            let mut chains = old.chains.clone();
+            for command in diff(&old, &new) {
+                match command {
+                    Command::AddChain(balance) => assert!(chains.insert(balance)),
+                    Command::Delete(element) => assert!(state.remove(&element).is_some()),
+                    Command::Add(element, value) => {
+                        if let Value::Balance(balance) = value {
+                            assert!(chains.contains(&balance));
+                        }
+                        assert!(state.insert(element, value).is_none());
+                    }
+                }
+            }
+            assert_eq!(state, new.elements);
+        }
+    }
+
+    fn arbitrary_ports() -> impl proptest::strategy::Strategy<Value = Vec<ServicePort>> {
+        use proptest::prelude::*;
+        let one = (0..4u8, 0..4usize, any::<[bool; 3]>()).prop_map(
+            |(ip, count, [external_local, internal_local, sticky])| {
+                web(|p| {
+                    p.addresses = vec![Ipv4Addr::new(10, 96, 0, ip)];
+                    p.node_port = 30000 + u16::from(ip);
+                    p.endpoints = (0..count as u8).map(|n| (Ipv4Addr::new(10, 244, 0, n), 80)).collect();
+                    p.local_endpoints = p.endpoints.iter().copied().take(1).collect();
+                    (p.external_local, p.internal_local) = (external_local, internal_local);
+                    p.affinity_seconds = if sticky { 10800 } else { 0 };
+                })
+            },
+        );
+        prop::collection::vec(one, 0..6)
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::{
     Cidr, Protocol,
-    nft::{Base, Batch, Datum, Expr, Field, Hook, Meta, R0, R1, R3, R4, Set, SetValue, TABLE, Verdict},
+    nft::{Base, Batch, Datum, Expr, Field, Hook, Meta, R0, R1, R4, Set, SetValue, TABLE, Verdict},
     rules::{Balance, Command, Desired, Element, Key, NODE, NODE_INSIDE, Refusal, Source, Target, Value},
 };
 use std::net::Ipv4Addr;
@@ -404,7 +404,6 @@ fn add_affinity(batch: &mut Batch, chain: &str, node: Option<Ipv4Addr>, balance:
     client(&mut new);
     new.extend([remember, Expr::Dnat(R4, R4 + 1)]);
     batch.add_rule(chain, &new);
-    debug_assert!(R3 + 1 == R4, "a key of four registers lies before the value");
 }
 
 /// For messages: the table as its user knows it.

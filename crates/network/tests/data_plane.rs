@@ -1,5 +1,8 @@
 //! The data plane with real namespaces, links, rules and sockets. Each test has a world of its own.
 
+// A helper that cannot do its part fails the test.
+#![allow(clippy::unwrap_used, missing_docs)]
+
 mod world;
 
 use coracle_network::{HostPort, Network, NodeNetwork, Protocol, ServicePort, Services, links::Links};
@@ -318,7 +321,7 @@ async fn flushed_rules_come_back_with_the_next_change() {
     set(&world, &[port(&world, Protocol::Tcp)]).await;
     let node = &world.nodes[0];
     let other = node.config.clone();
-    // Another instance removes everything behind our back, rules first.
+    // Another instance replaces the rules behind our back.
     let thief = node.namespace.run(|| {
         NodeNetwork::open(coracle_network::NodeConfig { state_dir: other.state_dir.join("x"), ..other }).unwrap()
     });

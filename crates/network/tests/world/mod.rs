@@ -179,7 +179,13 @@ impl World {
                 links.add_address(index, Cidr { address: router, prefix: 24 }, Scope::Global).unwrap();
             }
             let master = links.find(&bridge).unwrap().unwrap().index;
-            links.add(&format!("to{number}"), 1500, Kind::Veth { master, peer: "up0", netns: fd }).unwrap();
+            links
+                .add(
+                    &format!("to{number}"),
+                    1500,
+                    Kind::Veth { master, peer: "up0", mac: [2, 0xfe, 0, 0, subnet, number], netns: fd },
+                )
+                .unwrap();
         });
         let config = NodeConfig {
             node_ip,
