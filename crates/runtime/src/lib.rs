@@ -3,6 +3,17 @@
 //! [`Runtime`] is shaped like CRI, so that a CRI socket can stand in its place. Invariant: a container's life never depends on the
 //! life of the process that holds the `Runtime`; a small shim per pod does, and a new `Runtime` over the same state finds it again.
 
+mod cgroup;
+mod embedded;
+mod files;
+mod image;
+mod shim;
+mod spec;
+
+pub use embedded::{EmbeddedRuntime, RuntimeConfig};
+pub use image::reference::Reference;
+pub use shim::dispatch;
+
 use async_trait::async_trait;
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use tokio::{
@@ -166,6 +177,9 @@ pub struct ContainerSpec {
     pub tty: bool,
     /// Keep standard input open for attach.
     pub stdin: bool,
+    /// Standard input ends when the first attachment does.
+    #[serde(default)]
+    pub stdin_once: bool,
     /// Log file, relative to the sandbox's `log_dir` (`<container>/<attempt>.log`), in CRI format.
     pub log_path: PathBuf,
     /// Signal to stop with; empty: the image's, else SIGTERM.
@@ -233,7 +247,7 @@ pub struct Container {
     pub exit_code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,
-    /// `Completed`, `Error`, `OOMKilled`, `ContainerCannotRun`; empty while it lives.
+    /// `Completed`, `Error`, `OOMKilled`, `StartError`; empty while it lives.
     pub reason: String,
     /// More on `reason`.
     pub message: String,
