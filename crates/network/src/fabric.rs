@@ -112,7 +112,9 @@ impl Fabric {
             if !there {
                 // half of a pair whose other end is gone with its namespace
                 links.delete(&name)?;
-                links.add(&name, MTU, Kind::Veth { master, peer: NODE_LINK, netns: namespace.as_raw_fd() })?;
+                let [a, b, c, d] = address.octets();
+                let mac = [0x02, 0xc3, a, b, c, d];
+                links.add(&name, MTU, Kind::Veth { master, peer: NODE_LINK, mac, netns: namespace.as_raw_fd() })?;
             }
             inside(&namespace, || {
                 let mut links = Links::open()?;

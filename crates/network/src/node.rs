@@ -298,7 +298,7 @@ impl Node {
         } else if let Some(tunnel) = self.links.find(TUNNEL)? {
             self.set_neighbours(tunnel.index, &[])?;
         }
-        let there: HashSet<Route> = self.links.routes()?.into_iter().collect();
+        let there: HashSet<Route> = self.own_routes()?.into_iter().collect();
         for route in there.difference(&routes) {
             self.links.delete_route(*route)?;
         }
@@ -306,6 +306,11 @@ impl Node {
             self.links.replace_route(*route)?;
         }
         Ok(())
+    }
+
+    /// Routes to pods and services; the way out of the node is the fabric's.
+    fn own_routes(&mut self) -> Result<Vec<Route>> {
+        Ok(self.links.routes()?.into_iter().filter(|route| route.to.prefix > 0).collect())
     }
 
     fn make_tunnel(&mut self) -> Result<u32> {
@@ -446,7 +451,7 @@ impl Node {
         for link in self.links.list()?.into_iter().filter(|link| link.master == self.bridge) {
             self.links.delete(&link.name)?;
         }
-        for route in self.links.routes()? {
+        for route in self.own_routes()? {
             self.links.delete_route(route)?;
         }
         self.links.delete(TUNNEL)?;

@@ -138,6 +138,9 @@ fn question_for(name: Name, kind: RecordType) -> Message {
     let mut message = Message::new(0, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
     message.add_query(Query::query(name, kind));
+    let mut edns = Edns::new();
+    edns.set_max_payload(MAX_UDP as u16);
+    message.set_edns(edns);
     message
 }
 

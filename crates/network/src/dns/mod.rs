@@ -39,22 +39,26 @@ struct Server {
     forwarded: Semaphore,
 }
 
-/// Listens on all configured addresses (in the calling thread's network namespace) and answers until `tasks` is stopped.
+/// Listens on all configured addresses (in the calling thread's network namespace) and answers until `tasks` is stopped. Returns the addresses: a port 0
+/// was chosen.
 ///
 /// # Errors
 /// If an address cannot be listened on.
-pub fn serve(config: DnsConfig, tasks: &Tasks) -> Result<()> {
+pub fn serve(config: DnsConfig, tasks: &Tasks) -> Result<Vec<SocketAddr>> {
     let forwarder = Forwarder::new(&config.upstream, &config.listen);
     let listen = config.listen.clone();
     let server = Arc::new(Server { config, forwarder, forwarded: Semaphore::new(MAX_FORWARDED) });
+    let mut bound = Vec::new();
     for address in listen {
         let failed = |source| Error::Kernel { what: format!("listen on {address} for DNS"), source };
         let udp = bind_udp(address).map_err(failed)?;
+        let address = udp.local_addr().map_err(failed)?;
         let tcp = bind_tcp(address).map_err(failed)?;
+        bound.push(address);
         tasks.spawn("dns-udp", serve_udp(Arc::clone(&server), udp));
         tasks.spawn("dns-tcp", serve_tcp(Arc::clone(&server), tcp));
     }
-    Ok(())
+    Ok(bound)
 }
 
 fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
@@ -171,7 +175,7 @@ impl Server {
             },
             Later::Chase(mut message, rest) => {
                 if let Ok(question) = rest.to_vec()
-                    && let Some(reply) = self.forwarder.ask(&question, Transport::Tcp).await
+                    && let Some(reply) = self.forwarder.ask(&question, Transport::Udp).await
                     && let Ok(reply) = Message::from_vec(&reply)
                 {
                     message.answers.extend(reply.answers.iter().cloned());
