@@ -2,6 +2,7 @@
 //!
 //! Invariants: no I/O, no clock of its own, no knowledge of a particular kind. An [`Object`] is encoded once.
 
+pub mod managed;
 pub mod object;
 pub mod options;
 pub mod patch;
