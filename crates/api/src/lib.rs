@@ -4,6 +4,7 @@
 
 pub mod managed;
 pub mod object;
+pub mod openapi;
 pub mod options;
 pub mod patch;
 pub mod quantity;
