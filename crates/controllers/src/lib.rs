@@ -17,6 +17,9 @@ mod deployment;
 mod replicaset;
 mod statefulset;
 
+#[cfg(test)]
+mod testing;
+
 pub use framework::{Context, Controller, Controllers, Key, Keys, Requeue};
 
 /// Every controller.

@@ -297,3 +297,50 @@ async fn write_status<K: Replicated>(ctx: &Context, set: &Typed<K>, mut new: Rep
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    //! `cases/replicaset.txt`.
+
+    use super::*;
+    use crate::testing::{self, Line, now};
+    use std::fmt::Write;
+
+    fn found(text: &str) -> String {
+        let lines = Line::all(text);
+        let line = lines.iter().find(|l| l.what == "set").expect("a set");
+        let wanted = Wanted {
+            replicas: line.number("replicas").unwrap() as i32,
+            min_ready: line.number("minReady").unwrap_or(0) as i32,
+            selector: LabelSelector::parse("app=web").unwrap(),
+            template: testing::template("v1"),
+        };
+        let all: Vec<Typed<Pod>> = lines.iter().filter(|l| l.what == "pod").map(testing::pod).collect();
+        let neighbours = lines.iter().filter(|l| l.what == "node");
+        let neighbours = neighbours.map(|l| (l.name().to_string(), l.number("pods").unwrap() as usize)).collect();
+        let active: Vec<_> = all.iter().filter(|p| pods::is_active(p)).cloned().collect();
+        let plan = plan(&wanted, &active, &neighbours, now());
+        let mut out = String::new();
+        if plan.create > 0 {
+            let _ = writeln!(out, "create {}", plan.create);
+        }
+        for pod in &plan.delete {
+            let _ = writeln!(out, "delete {}", pod.name());
+        }
+        let failure = line
+            .text("failure")
+            .map(|message| Failure { reason: "FailedCreate", status: Status::new(403, "Forbidden", message) });
+        let status = status(&wanted, &ReplicaSetStatus::default(), 1, &all, failure.as_ref(), now());
+        let _ = writeln!(out, "status {}", testing::fields(&status));
+        for c in status.conditions.iter().flatten() {
+            let text = |t: &Option<String>| t.clone().unwrap_or_default();
+            let _ = writeln!(out, "  {} {} {}: {}", text(&c.type_), text(&c.status), text(&c.reason), text(&c.message));
+        }
+        out
+    }
+
+    #[test]
+    fn cases() {
+        testing::check("replicaset.txt", found);
+    }
+}

@@ -232,7 +232,10 @@ impl Step<'_> {
     /// Whether the number of replicas changed since a set was scaled last: then it is spread over the sets before anything else.
     fn was_scaled(&self) -> bool {
         let desired = self.numbers.desired;
-        self.sets.iter().any(|s| s.replicas > 0 && s.number(DESIRED_REPLICAS).is_some_and(|d| d != desired))
+        let active: Vec<&Set> = self.sets.iter().filter(|s| s.replicas > 0).collect();
+        // Who recreates has nothing to spread over several sets: the old ones go down in any case.
+        (self.numbers.rolling || active.len() < 2)
+            && active.iter().any(|s| s.number(DESIRED_REPLICAS).is_some_and(|d| d != desired))
     }
 
     /// Gives the newest set its revision and the deployment's annotations, or plans it if there is none.
@@ -247,14 +250,13 @@ impl Step<'_> {
         };
         let set = &mut self.sets[newest];
         copy_annotations(&self.world.meta.annotations, &mut set.annotations);
-        if set.revision() < revision {
-            if let Some(before) = set.annotations.insert(REVISION.into(), revision.to_string())
-                && before.parse::<i64>().is_ok_and(|r| r > 0)
-            {
-                let history = set.annotations.entry(REVISION_HISTORY.into()).or_default();
-                if !history.split(',').any(|r| r == before) {
-                    *history = if history.is_empty() { before } else { format!("{history},{before}") };
-                }
+        if set.revision() < revision
+            && let Some(before) = set.annotations.insert(REVISION.into(), revision.to_string())
+            && before.parse::<i64>().is_ok_and(|r| r > 0)
+        {
+            let history = set.annotations.entry(REVISION_HISTORY.into()).or_default();
+            if !history.split(',').any(|r| r == before) {
+                *history = if history.is_empty() { before } else { format!("{history},{before}") };
             }
         }
         set.min_ready = self.spec.min_ready_seconds.unwrap_or(0);
@@ -391,11 +393,7 @@ impl Step<'_> {
             _ => None,
         };
         if let Some(only) = only {
-            if self.sets[only].replicas != desired {
-                self.resize(only, desired);
-            } else if self.sets[only].number(DESIRED_REPLICAS) != Some(desired) {
-                self.resize(only, desired);
-            }
+            self.resize(only, desired);
             return;
         }
         if self.newest.is_some_and(|n| self.is_saturated(&self.sets[n])) {
