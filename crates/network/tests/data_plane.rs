@@ -5,7 +5,10 @@
 
 mod world;
 
-use coracle_network::{HostPort, Network, NodeNetwork, Protocol, ServicePort, Services, links::Links};
+use coracle_network::{
+    HostPort, Network, NodeNetwork, Protocol, ServicePort, Services,
+    links::{Links, Route},
+};
 use std::{
     collections::HashSet,
     io::ErrorKind,
@@ -334,6 +337,31 @@ async fn flushed_rules_come_back_with_the_next_change() {
     };
     set(&world, &[extra]).await;
     assert_eq!(node.pods[0].namespace.ask("10.96.0.8:8080").unwrap().0, "0.0");
+}
+
+#[tokio::test]
+async fn peers_that_go_take_only_their_own_routes_along() {
+    if !is_root() {
+        return;
+    }
+    let world = World::new(Wiring::Shared, 3, 1).await;
+    let node = &world.nodes[0];
+    let way_out = node.namespace.run(|| {
+        let mut links = Links::open().unwrap();
+        let link = links.find("up0").unwrap().unwrap().index;
+        let to = world::cidr("0.0.0.0/0");
+        let way_out = Route { to, via: Some(Ipv4Addr::new(172, 30, 0, 254)), link };
+        links.replace_route(way_out).unwrap();
+        way_out
+    });
+    let one = &world.peers_of(0)[..1];
+    node.network.set_peers(one).await.unwrap();
+    let routes = || node.namespace.run(|| Links::open().unwrap().routes().unwrap());
+    assert!(routes().contains(&way_out) && routes().len() == 3, "{:?}", routes());
+    let ask = |at: usize| node.pods[0].namespace.ask(&format!("{}:80", world.nodes[at].pods[0].address));
+    assert!(ask(1).is_ok() && ask(2).is_err());
+    node.network.remove().await.unwrap();
+    assert_eq!(routes(), [way_out]);
 }
 
 #[tokio::test]
