@@ -2,6 +2,7 @@
 //!
 //! Invariants: no I/O; one entry per kind in [`all`]; the server knows kinds only through [`Kind`].
 
+mod check;
 pub mod column;
 pub mod descriptor;
 pub mod fields;

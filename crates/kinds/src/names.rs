@@ -1,90 +1,57 @@
 //! Names and metadata: the checks that every kind shares.
 
+use crate::column::items;
 use crate::descriptor::{Kind, NameRule};
-use coracle_api::FieldError;
+use coracle_api::{FieldError, Path, validation};
 use serde_json::Value;
 
-const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
-     and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
-     '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
-const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start \
-     and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is \
-     '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
-const LABEL_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an \
-     alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for \
-     validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
+fn rule_of(rule: NameRule) -> Option<validation::NameRule> {
+    match rule {
+        NameRule::DnsSubdomain => Some(validation::subdomain_name),
+        NameRule::DnsLabel => Some(validation::label_name),
+        NameRule::Dns1035Label => Some(validation::dns1035_name),
+        NameRule::PathSegment => Some(validation::path_segment_name),
+        NameRule::None => None,
+    }
+}
 
 /// What is wrong with `name` by `rule`; `prefix`: it is a `generateName`.
 pub fn check(rule: NameRule, name: &str, prefix: bool) -> Vec<String> {
-    // A prefix may end in a dash: what is generated goes after it.
-    let shown = if prefix && name.ends_with('-') { format!("{}a", &name[..name.len() - 1]) } else { name.to_string() };
-    let mut errors = Vec::new();
-    let mut bound = |max: usize| {
-        if shown.len() > max {
-            errors.push(format!("must be no more than {max} characters"));
-        }
-    };
-    match rule {
-        NameRule::None => return errors,
-        NameRule::PathSegment => return path_segment(name, prefix),
-        NameRule::DnsSubdomain => bound(253),
-        NameRule::DnsLabel | NameRule::Dns1035Label => bound(63),
-    }
-    let (ok, message) = match rule {
-        NameRule::DnsSubdomain => (shown.split('.').all(is_label), SUBDOMAIN),
-        NameRule::DnsLabel => (is_label(&shown), LABEL),
-        _ => (is_label(&shown) && shown.starts_with(|c: char| c.is_ascii_lowercase()), LABEL_1035),
-    };
-    if !ok {
-        errors.push(message.into());
-    }
-    errors
-}
-
-fn is_label(s: &str) -> bool {
-    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let bytes = s.as_bytes();
-    bytes.iter().all(|&b| inner(b) || b == b'-')
-        && bytes.first().is_some_and(|&b| inner(b))
-        && bytes.last().is_some_and(|&b| inner(b))
-}
-
-fn path_segment(name: &str, prefix: bool) -> Vec<String> {
-    let mut errors = Vec::new();
-    if !prefix && (name == "." || name == "..") {
-        errors.push(format!("may not be '{name}'"));
-    }
-    errors.extend(["/", "%"].iter().filter(|c| name.contains(**c)).map(|c| format!("may not contain '{c}'")));
-    errors
+    rule_of(rule).map(|rule| rule(name, prefix)).unwrap_or_default()
 }
 
 /// What is wrong with a new object's metadata.
 pub fn metadata_errors(kind: &Kind, object: &Value) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    let metadata = &object["metadata"];
-    let name = metadata["name"].as_str().unwrap_or("");
-    let generate = metadata["generateName"].as_str().unwrap_or("");
-    if kind.name_rule == NameRule::None {
-        return errors;
+    let Some(rule) = rule_of(kind.name_rule) else { return Vec::new() };
+    validation::validate_object_meta(&object["metadata"], rule, kind.resource.namespaced, &Path::root("metadata"))
+}
+
+/// What is wrong with a change of metadata.
+pub fn metadata_update_errors(kind: &Kind, new: &Value, old: &Value) -> Vec<FieldError> {
+    let (new, old) = (&new["metadata"], &old["metadata"]);
+    let mut errors = metadata_errors_of_labels(kind, new);
+    for field in ["name", "namespace", "uid", "creationTimestamp"] {
+        if new[field] != old[field] {
+            errors.push(FieldError::invalid(format!("metadata.{field}"), new[field].clone(), "field is immutable"));
+        }
     }
-    if !generate.is_empty() {
-        let wrong = check(kind.name_rule, generate, true);
-        errors.extend(wrong.into_iter().map(|e| FieldError::invalid("metadata.generateName", generate, e)));
-    }
-    if name.is_empty() {
-        errors.push(FieldError::required("metadata.name", "name or generateName is required"));
-    } else {
-        let wrong = check(kind.name_rule, name, false);
-        errors.extend(wrong.into_iter().map(|e| FieldError::invalid("metadata.name", name, e)));
+    let added: Vec<String> = items(&new["finalizers"])
+        .iter()
+        .filter(|f| !items(&old["finalizers"]).contains(f))
+        .map(ToString::to_string)
+        .collect();
+    if old["deletionTimestamp"].is_string() && !added.is_empty() {
+        let why = format!(
+            "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+            added.join(", ")
+        );
+        errors.push(FieldError::forbidden("metadata.finalizers", why));
     }
     errors
 }
 
-/// What is wrong with a change of metadata.
-pub fn metadata_update_errors(_kind: &Kind, new: &Value, old: &Value) -> Vec<FieldError> {
-    let fixed = ["name", "namespace", "uid", "creationTimestamp"];
-    let changed = fixed.iter().filter(|f| new["metadata"][**f] != old["metadata"][**f]);
-    changed
-        .map(|f| FieldError::invalid(format!("metadata.{f}"), new["metadata"][*f].clone(), "field is immutable"))
-        .collect()
+// A name that was once accepted stays so: only what can change is judged again.
+fn metadata_errors_of_labels(kind: &Kind, metadata: &Value) -> Vec<FieldError> {
+    const ANY: validation::NameRule = |_, _| Vec::new();
+    validation::validate_object_meta(metadata, ANY, kind.resource.namespaced, &Path::root("metadata"))
 }

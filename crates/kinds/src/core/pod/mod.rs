@@ -1,14 +1,18 @@
 //! Pod: containers that live, move and die together.
 
 mod columns;
+mod containers;
 pub mod defaults;
 mod update;
+pub mod validate;
+pub(crate) mod volumes;
 
+use crate::check::{Check, path};
 use crate::column::SelectableField;
-use crate::column::string;
+use crate::column::{items, string};
 use crate::descriptor::{Action, Deletion, Kind, Part, Rules, Subresource, text};
 use crate::fields::set;
-use coracle_api::Status;
+use coracle_api::{FieldError, Status};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
@@ -56,6 +60,18 @@ fn host_network(pod: &Value) -> String {
 
 struct PodRules;
 
+impl PodRules {
+    fn validate_ephemeral(&self, new: &Value, old: &Value) -> Vec<FieldError> {
+        let (now, before) = (items(&new["spec"]["ephemeralContainers"]), items(&old["spec"]["ephemeralContainers"]));
+        let kept = before.iter().all(|b| now.contains(b));
+        if !kept {
+            let at = path("spec").field("ephemeralContainers");
+            return vec![FieldError::forbidden(at, "existing ephemeral containers may not be changed or removed")];
+        }
+        self.validate(new)
+    }
+}
+
 impl Rules for PodRules {
     fn default(&self, pod: &mut Value) -> Result<(), Status> {
         defaults::pod(pod);
@@ -69,6 +85,23 @@ impl Rules for PodRules {
 
     fn prepare_update(&self, new: &mut Value, old: &Value, part: Part) {
         update::prepare(new, old, part);
+    }
+
+    fn validate(&self, pod: &Value) -> Vec<FieldError> {
+        Check::run(|check| validate::pod_spec(check, &path("spec"), &pod["spec"]))
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, part: Part) -> Vec<FieldError> {
+        match part {
+            Part::Main => {
+                let wrong = Check::run(|check| update::validate(check, new, old));
+                // what may not change needs no second judgement
+                if wrong.is_empty() && new["spec"] != old["spec"] { self.validate(new) } else { wrong }
+            }
+            Part::EphemeralContainers => self.validate_ephemeral(new, old),
+            Part::Resize => self.validate(new),
+            _ => Vec::new(),
+        }
     }
 
     // What was never placed, or has ended, needs no time to stop.
