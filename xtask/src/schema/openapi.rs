@@ -163,11 +163,14 @@ fn resource(text: &str) -> Option<Kind> {
         Some(rest.split('"').next()?.to_string())
     };
     let scope = body.split_once("type Scope = crate::")?.1;
+    let kind = constant("KIND")?;
+    // what is only spoken below another resource, or never stored, is no resource of its own
+    let alone = !scope.starts_with("SubResource") && kind != "Status";
     Some(Kind {
         group: constant("GROUP")?,
         version: constant("VERSION")?,
-        kind: constant("KIND")?,
-        plural: constant("URL_PATH_SEGMENT")?,
+        kind,
+        plural: constant("URL_PATH_SEGMENT").filter(|_| alone).unwrap_or_default(),
         namespaced: scope.starts_with("Namespace"),
         list: body.contains("impl crate::ListableResource").then(|| constant("LIST_KIND")).flatten(),
     })

@@ -296,7 +296,7 @@ impl<'de, 's> Visitor<'de> for Seed<'_, 's> {
             self.context.path.borrow_mut().push(Step::Index(out.len()));
             let next = seq.next_element_seed(Seed { context: self.context, shape: item, owner: self.owner });
             self.context.path.borrow_mut().pop();
-            match next.map_err(keep)? {
+            match next? {
                 Some(value) => out.push(value.unwrap_or_else(|| zero(item))),
                 None => return Ok(Some(Value::Array(out))),
             }
@@ -311,11 +311,6 @@ impl<'de, 's> Visitor<'de> for Seed<'_, 's> {
             _ => Err(self.mismatch("object")),
         }
     }
-}
-
-/// Errors pass through unchanged: the message waits in the context.
-fn keep<E>(error: E) -> E {
-    error
 }
 
 impl<'s> Seed<'_, 's> {

@@ -9,8 +9,8 @@ pub mod decode;
 mod table;
 pub mod yaml;
 
-pub use builder::Builder;
-pub use decode::{Decoded, Media, decode};
+pub use builder::{Builder, NewField, ShapeId, TypeId};
+pub use decode::{Decoded, Media, conform, decode, prune};
 
 use std::{
     borrow::Cow,
@@ -97,6 +97,19 @@ pub struct KindData {
     /// Whether its objects live in namespaces.
     pub namespaced: bool,
     type_id: u32,
+}
+
+impl KindData {
+    /// The resource, unless it is a list or only spoken below another resource.
+    pub fn resource(&self) -> Option<crate::Resource> {
+        (!self.plural.is_empty()).then(|| crate::Resource {
+            group: self.group.clone().into(),
+            version: self.version.clone().into(),
+            plural: self.plural.clone().into(),
+            kind: self.kind.clone().into(),
+            namespaced: self.namespaced,
+        })
+    }
 }
 
 /// Values without inner structure.
@@ -424,5 +437,85 @@ impl<'s> Map<'s> {
     /// Whether server-side apply owns it as one value.
     pub fn is_atomic(self) -> bool {
         self.atomic
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::FieldValidation;
+
+    #[test]
+    fn the_builtin_table_states_upstreams_facts() {
+        let schema = Schema::builtin();
+        let field = |of: &str, name: &str| {
+            schema
+                .type_named(&format!("io.k8s.{of}"))
+                .and_then(|t| t.field(name))
+                .unwrap_or_else(|| panic!("{of}.{name}"))
+        };
+        for (of, name, merge_key, keys) in [
+            ("api.core.v1.PodSpec", "containers", "name", "name"),
+            ("api.core.v1.Container", "ports", "containerPort", "containerPort,protocol"),
+            ("api.core.v1.EphemeralContainer", "ports", "containerPort", "containerPort,protocol"),
+            ("api.core.v1.ServiceSpec", "ports", "port", "port,protocol"),
+            ("api.core.v1.PodSpec", "topologySpreadConstraints", "topologyKey", "topologyKey,whenUnsatisfiable"),
+            ("api.core.v1.Container", "volumeMounts", "mountPath", "mountPath"),
+            ("api.core.v1.PodStatus", "podIPs", "ip", "ip"),
+            ("api.core.v1.NodeStatus", "conditions", "type", "type"),
+            ("apimachinery.pkg.apis.meta.v1.ObjectMeta", "ownerReferences", "uid", "uid"),
+            ("api.core.v1.PodSpec", "tolerations", "", ""),
+        ] {
+            let (field, got) = (field(of, name), field(of, name).shape());
+            let Shape::List(list) = got else { panic!("{of}.{name} is no list") };
+            assert_eq!(
+                (field.merge_key(), list.keys().collect::<Vec<_>>().join(",")),
+                (merge_key, keys.into()),
+                "{of}.{name}"
+            );
+        }
+        assert!(field("api.core.v1.PodSpec", "volumes").retains_keys());
+        assert!(field("api.apps.v1.DeploymentSpec", "strategy").retains_keys());
+        assert_eq!(field("api.core.v1.PodSpec", "containers").number(), 2);
+        let Shape::List(finalizers) = field("apimachinery.pkg.apis.meta.v1.ObjectMeta", "finalizers").shape() else {
+            panic!()
+        };
+        assert!(finalizers.is_set());
+        assert!(schema.type_named("io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector").unwrap().is_atomic());
+        assert!(schema.type_of("", "v1", "PodList").is_some());
+        for of in schema.types() {
+            let names: Vec<&str> = of.fields().map(Field::name).collect();
+            assert!(names.is_sorted(), "{}: fields are searched by bisection", of.name());
+        }
+        let resources: Vec<_> = schema.kinds().filter_map(|(k, _)| k.resource()).collect();
+        assert!(resources.contains(&crate::Resource::of::<k8s_openapi::api::core::v1::Pod>()));
+        assert!(!resources.iter().any(|r| r.kind == "Scale" || r.kind == "PodList"));
+    }
+
+    #[test]
+    fn custom_types_are_made_at_run_time() {
+        let mut builder = Schema::builder();
+        let meta =
+            builder.import(Schema::builtin().type_named("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta").unwrap());
+        let text = builder.scalar(Scalar::String);
+        let meta = builder.reference(meta);
+        let new = |name: &str, shape, nullable| NewField {
+            name: name.into(),
+            shape,
+            required: false,
+            nullable,
+            default: String::new(),
+        };
+        let root = builder.object(
+            "com.example.v1.Thing",
+            vec![new("metadata", meta, false), new("x", text, true)],
+            false,
+            false,
+        );
+        let owned = builder.finish(root, "example.com", "v1", "Thing");
+        let body = br#"{"metadata": {"name": "a", "bad": 1}, "x": null, "y": 2}"#;
+        let got = decode(body, Media::Json, Some(owned.view()), FieldValidation::Warn).unwrap();
+        assert_eq!(got.value, serde_json::json!({"metadata": {"name": "a"}, "x": null}));
+        assert_eq!(got.warnings, [r#"unknown field "metadata.bad""#, r#"unknown field "y""#]);
     }
 }
