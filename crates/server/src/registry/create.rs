@@ -1,0 +1,115 @@
+//! Create.
+
+use super::{Caller, RETRIES, Registry, Target, meta, rejected};
+use crate::{admission::Operation, decode};
+use coracle_api::{Draft, Object, Result, Status, WriteOptions};
+use coracle_store::{Expect, Op, Rejected};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+impl Registry {
+    /// Creates an object. `target.name` is empty; the body names it, or `generateName` does.
+    ///
+    /// # Errors
+    /// As upstream: 400, 403, 409, 422.
+    pub async fn create(
+        &self,
+        caller: &Caller,
+        target: Target<'_>,
+        mut body: Value,
+        options: &WriteOptions,
+    ) -> Result<Arc<Object>> {
+        let served = target.served;
+        meta::place(target, &mut body)?;
+        if !body["metadata"]["resourceVersion"].as_str().unwrap_or_default().is_empty() {
+            return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
+        }
+        caller.warn(decode::object(served.kind, &mut body, options.field_validation)?);
+        served.to_storage(&mut body);
+        let given = body["metadata"]["name"].as_str().unwrap_or_default().to_string();
+        let base = body["metadata"]["generateName"].as_str().unwrap_or_default().to_string();
+        if given.is_empty() && base.is_empty() {
+            let errors =
+                [coracle_api::FieldError::required("metadata.name", "name or generateName is required")];
+            return Err(Status::invalid(&served.resource, "", &errors));
+        }
+        for _ in 0..RETRIES {
+            let name = if given.is_empty() { meta::generate(&base) } else { given.clone() };
+            let named = Target { name: &name, ..target };
+            match self.create_named(caller, named, body.clone(), options).await {
+                // a generated name may be taken: another one will not be
+                Err(status) if status.is_already_exists() && given.is_empty() => {}
+                done => return done,
+            }
+        }
+        Err(Status::new(
+            409,
+            "AlreadyExists",
+            format!("{} {base:?} already exists, the server was not able to generate a unique name for the object", served.resource),
+        ))
+    }
+
+    async fn create_named(
+        &self,
+        caller: &Caller,
+        target: Target<'_>,
+        mut object: Value,
+        options: &WriteOptions,
+    ) -> Result<Arc<Object>> {
+        let served = target.served;
+        let metadata = meta::of(&mut object);
+        metadata.insert("name".into(), json!(target.name));
+        meta::begin(metadata, self.now());
+        let kind = served.kind.storage();
+        kind.default(&mut object)?;
+        kind.prepare_create(&mut object);
+        let request = self.admission(caller, target, Operation::Create, None, options.dry_run);
+        self.chain.mutate(&request, &mut object).await?;
+        kind.default(&mut object)?;
+        caller.warn(kind.rules.warnings(&object));
+        self.may_grant(caller, target, &object)?;
+        for _ in 0..RETRIES {
+            let mut object = object.clone();
+            // addresses come from the snapshot that the commit is checked against
+            let extra = self.allocator.create(&self.store.snapshot(), target, &mut object)?;
+            let mut errors = meta::validate(&object);
+            errors.extend(kind.validate(&object));
+            if !errors.is_empty() {
+                return Err(Status::invalid(&served.resource, target.name, &errors));
+            }
+            self.chain.validate(&request, &object).await?;
+            let draft = Draft::new(&object)?;
+            if options.dry_run {
+                if self.store.snapshot().get(&target.key()).is_some() {
+                    return Err(Status::already_exists(&served.resource, target.name));
+                }
+                return Ok(Arc::new(draft.seal(0)));
+            }
+            let mut ops = vec![Op::Put { key: target.key(), expect: Expect::Absent, draft }];
+            ops.extend(extra);
+            match self.store.commit(ops).await {
+                Ok(committed) => {
+                    let created = committed.values.into_iter().next().flatten();
+                    return created
+                        .map(|kept| kept.object().clone())
+                        .ok_or_else(|| Status::internal("the store acknowledged a create without an object"));
+                }
+                Err(Rejected::Conflict { op: 0, .. }) => {
+                    return Err(Status::already_exists(&served.resource, target.name));
+                }
+                // another Service took an address in between
+                Err(Rejected::Conflict { .. }) => {}
+                Err(other) => return Err(rejected(other)),
+            }
+        }
+        Err(Status::conflict(&served.resource, target.name, "too many writers at once; try again"))
+    }
+
+    /// The rule against escalation, for the kinds of RBAC.
+    pub(super) fn may_grant(&self, caller: &Caller, target: Target<'_>, object: &Value) -> Result<()> {
+        if target.served.resource.group != "rbac.authorization.k8s.io" {
+            return Ok(());
+        }
+        self.authorizer.may_grant(&caller.user, &target.served.resource, object)
+    }
+}

@@ -1,0 +1,312 @@
+//! The rules of `metadata` that hold for every kind.
+//!
+//! Source: apimachinery `api/validation/objectmeta.go`, `registry/rest`.
+
+use super::Target;
+use coracle_api::{FieldError, Object, Result, Status};
+use jiff::Timestamp;
+use rand::Rng;
+use serde_json::{Map, Value, json};
+
+/// The characters of generated names: no vowels, nothing that looks like another.
+const SUFFIX: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+const SUFFIX_LENGTH: usize = 5;
+const MAX_GENERATED_BASE: usize = 63 - SUFFIX_LENGTH;
+/// Annotations in all may be this large.
+const MAX_ANNOTATION_BYTES: usize = 256 << 10;
+
+/// Checks that a body is an object of the expected kind, in the expected place, and fills in what it may leave out.
+///
+/// # Errors
+/// 400, with upstream's messages.
+pub fn place(target: Target<'_>, body: &mut Value) -> Result<()> {
+    let resource = &target.served.resource;
+    let version = resource.api_version();
+    let Some(top) = body.as_object_mut() else {
+        return Err(Status::bad_request("the object provided is unrecognized (must be of type Object): not a JSON object"));
+    };
+    expect_word(top, "apiVersion", &version, |found| {
+        format!(
+            "the API version in the data ({found}) does not match the expected API version ({version})"
+        )
+    })?;
+    expect_word(top, "kind", &resource.kind, |found| {
+        format!("{found} in version {:?} cannot be handled as a {}", resource.version, resource.kind)
+    })?;
+    let metadata = top.entry("metadata").or_insert_with(|| json!({}));
+    if metadata.is_null() {
+        *metadata = json!({});
+    }
+    let Some(metadata) = metadata.as_object_mut() else {
+        return Err(Status::bad_request("the object's metadata is not a JSON object"));
+    };
+    let namespace = text(metadata, "namespace");
+    if !namespace.is_empty() && namespace != target.namespace {
+        return Err(Status::bad_request(format!(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )));
+    }
+    if resource.namespaced {
+        if target.namespace.is_empty() {
+            return Err(Status::bad_request("an empty namespace may not be set during creation"));
+        }
+        metadata.insert("namespace".into(), json!(target.namespace));
+    } else {
+        metadata.remove("namespace");
+    }
+    Ok(())
+}
+
+fn expect_word(top: &mut Map<String, Value>, key: &str, expected: &str, wrong: impl Fn(&str) -> String) -> Result<()> {
+    match top.get(key).and_then(Value::as_str) {
+        None | Some("") => {
+            top.insert(key.into(), json!(expected));
+            Ok(())
+        }
+        Some(found) if found == expected => Ok(()),
+        Some(found) => Err(Status::bad_request(wrong(found))),
+    }
+}
+
+/// A string field of a map; empty if absent.
+pub fn text<'a>(map: &'a Map<String, Value>, key: &str) -> &'a str {
+    map.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The metadata of an object that [`place`] has looked at.
+pub fn of(object: &mut Value) -> &mut Map<String, Value> {
+    let metadata = &mut object["metadata"];
+    if !metadata.is_object() {
+        *metadata = json!({});
+    }
+    match metadata {
+        Value::Object(map) => map,
+        _ => unreachable!("it was made an object above"),
+    }
+}
+
+/// A name from `generateName`.
+pub fn generate(base: &str) -> String {
+    let base = &base[..base.len().min(MAX_GENERATED_BASE)];
+    let mut rng = rand::rng();
+    let suffix: String = (0..SUFFIX_LENGTH).map(|_| char::from(SUFFIX[rng.random_range(0..SUFFIX.len())])).collect();
+    format!("{base}{suffix}")
+}
+
+/// Fills the metadata of an object that is about to be created. What only the system may set is dropped.
+pub fn begin(metadata: &mut Map<String, Value>, now: Timestamp) {
+    for key in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion", "generation"] {
+        metadata.remove(key);
+    }
+    metadata.insert("uid".into(), json!(uuid::Uuid::new_v4().to_string()));
+    metadata.insert("creationTimestamp".into(), json!(now.to_string()));
+    drop_empty(metadata);
+}
+
+/// Copies from the stored version what an update may not change, and what only the system sets.
+pub fn carry_over(metadata: &mut Map<String, Value>, old: &Value) {
+    for key in [
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+        "name",
+        "namespace",
+        "generateName",
+    ] {
+        match old["metadata"].get(key) {
+            Some(value) => metadata.insert(key.into(), value.clone()),
+            None => metadata.remove(key),
+        };
+    }
+    metadata.remove("selfLink");
+    metadata.remove("resourceVersion");
+    drop_empty(metadata);
+}
+
+/// Empty maps and lists are left out, as Go's `omitempty` does.
+fn drop_empty(metadata: &mut Map<String, Value>) {
+    for key in ["labels", "annotations", "finalizers", "ownerReferences", "managedFields", "generateName", "namespace"] {
+        let empty = match metadata.get(key) {
+            Some(Value::Object(map)) => map.is_empty(),
+            Some(Value::Array(list)) => list.is_empty(),
+            Some(Value::String(text)) => text.is_empty(),
+            Some(Value::Null) => true,
+            _ => false,
+        };
+        if empty {
+            metadata.remove(key);
+        }
+    }
+}
+
+/// The preconditions of an update that stand in the body.
+///
+/// # Errors
+/// 409 when the body was made from another object or another version.
+pub fn preconditions(target: Target<'_>, body: &Value, current: &Object) -> Result<()> {
+    let metadata = &body["metadata"];
+    let name = metadata["name"].as_str().unwrap_or_default();
+    if !name.is_empty() && name != target.name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            target.name
+        )));
+    }
+    match metadata["uid"].as_str() {
+        Some(uid) if !uid.is_empty() && uid != current.meta().uid => {
+            let why = format!(
+                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                current.meta().uid
+            );
+            return Err(Status::conflict(&target.served.resource, target.name, why));
+        }
+        _ => {}
+    }
+    match metadata["resourceVersion"].as_str() {
+        None | Some("" | "0") => Ok(()),
+        Some(version) if version == current.revision().to_string() => Ok(()),
+        Some(version) if version.parse::<u64>().is_err() => Err(Status::invalid(
+            &target.served.resource,
+            target.name,
+            &[FieldError::invalid("metadata.resourceVersion", version, "must be an unsigned integer")],
+        )),
+        Some(_) => Err(target.changed()),
+    }
+}
+
+/// Validates metadata; the name itself is the kind's rule.
+pub fn validate(object: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let metadata = &object["metadata"];
+    for (key, value) in metadata["labels"].as_object().into_iter().flatten() {
+        if let Some(why) = qualified_name(key) {
+            errors.push(FieldError::invalid("metadata.labels", key.as_str(), why));
+        }
+        if let Some(why) = value.as_str().and_then(label_value) {
+            errors.push(FieldError::invalid("metadata.labels", value.clone(), why));
+        }
+    }
+    let mut bytes = 0;
+    for (key, value) in metadata["annotations"].as_object().into_iter().flatten() {
+        if let Some(why) = qualified_name(&key.to_ascii_lowercase()) {
+            errors.push(FieldError::invalid("metadata.annotations", key.as_str(), why));
+        }
+        bytes += key.len() + value.as_str().map_or(0, str::len);
+    }
+    if bytes > MAX_ANNOTATION_BYTES {
+        errors.push(FieldError::new(
+            "metadata.annotations",
+            coracle_api::FieldErrorKind::TooLong(MAX_ANNOTATION_BYTES),
+            "",
+        ));
+    }
+    for finalizer in metadata["finalizers"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        if let Some(why) = qualified_name(finalizer) {
+            errors.push(FieldError::invalid("metadata.finalizers", finalizer, why));
+        }
+    }
+    owners(&metadata["ownerReferences"], &mut errors);
+    errors
+}
+
+fn owners(references: &Value, errors: &mut Vec<FieldError>) {
+    let mut controller: Option<&str> = None;
+    for (i, owner) in references.as_array().into_iter().flatten().enumerate() {
+        for (field, what) in [
+            ("apiVersion", "version must not be empty"),
+            ("kind", "must not be empty"),
+            ("name", "must not be empty"),
+            ("uid", "must not be empty"),
+        ] {
+            if owner[field].as_str().unwrap_or_default().is_empty() {
+                errors.push(FieldError::invalid(format!("metadata.ownerReferences[{i}].{field}"), "", what));
+            }
+        }
+        if owner["controller"].as_bool() == Some(true) {
+            let name = owner["name"].as_str().unwrap_or_default();
+            if let Some(first) = controller {
+                errors.push(FieldError::invalid(
+                    "metadata.ownerReferences",
+                    references.clone(),
+                    format!(
+                        "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {name}"
+                    ),
+                ));
+            }
+            controller = Some(name);
+        }
+    }
+}
+
+/// What is wrong with a qualified name (label and annotation keys, finalizers).
+fn qualified_name(key: &str) -> Option<String> {
+    const PART: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+    let (prefix, name) = match key.split_once('/') {
+        Some((prefix, name)) => (Some(prefix), name),
+        None => (None, key),
+    };
+    if let Some(prefix) = prefix {
+        if prefix.is_empty() {
+            return Some("prefix part must be non-empty".into());
+        }
+        let dns = prefix.split('.').all(|l| {
+            !l.is_empty()
+                && l.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                && !l.starts_with('-')
+                && !l.ends_with('-')
+        });
+        if !dns || prefix.len() > 253 {
+            return Some("prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')".into());
+        }
+    }
+    match name {
+        "" => Some(format!("name part must be non-empty; {PART}")),
+        long if long.len() > 63 => Some("name part must be no more than 63 bytes".into()),
+        name if word(name) => None,
+        _ => Some(PART.into()),
+    }
+}
+
+fn label_value(value: &str) -> Option<&'static str> {
+    if value.len() > 63 {
+        return Some("must be no more than 63 bytes");
+    }
+    (!value.is_empty() && !word(value)).then_some("a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')")
+}
+
+fn word(text: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    let bytes = text.as_bytes();
+    bytes.iter().all(|b| inner(*b))
+        && bytes.first().is_some_and(u8::is_ascii_alphanumeric)
+        && bytes.last().is_some_and(u8::is_ascii_alphanumeric)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_rules() {
+        for (metadata, wrong) in [
+            (json!({"labels": {"a": "b", "x.y/z": ""}}), 0),
+            (json!({"labels": {"a b": "c"}}), 1),
+            (json!({"labels": {"a": "-c"}}), 1),
+            (json!({"labels": {"/a": "c"}}), 1),
+            (json!({"annotations": {"A.b/C": "any thing"}}), 0),
+            (json!({"finalizers": ["orphan", "example.com/x", "not ok"]}), 1),
+            (json!({"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "a", "uid": ""}]}), 1),
+        ] {
+            assert_eq!(validate(&json!({"metadata": metadata})).len(), wrong, "{metadata}");
+        }
+    }
+
+    #[test]
+    fn generated_names_fit() {
+        let name = generate(&"x".repeat(100));
+        assert_eq!(name.len(), 63);
+        assert!(generate("web-").starts_with("web-"));
+    }
+}

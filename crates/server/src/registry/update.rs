@@ -1,0 +1,353 @@
+//! Update and patch, of whole objects and of their parts.
+
+use super::{Caller, RETRIES, Registry, Target, expect, meta, rejected};
+use crate::{admission::Operation, decode};
+use coracle_api::{Draft, FieldError, Object, Patch, PatchKind, Result, Status, WriteOptions};
+use coracle_kinds::{Deletion, Part};
+use coracle_store::{Op, Rejected};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// The new version of an object, as a function of the current one.
+pub enum Change<'a> {
+    /// PUT.
+    Replace(Value),
+    /// PATCH.
+    Patch(Patch),
+    /// A change made by the server itself (scale, binding).
+    With(&'a (dyn Fn(&mut Value) -> Result<()> + Sync)),
+}
+
+/// Which part of the object a write may change.
+#[derive(Clone, Copy)]
+enum PartChange {
+    /// This one, as a client's request.
+    Only(Part),
+    /// The desired state and the status at once.
+    Whole,
+}
+
+fn part_of(target: Target<'_>) -> Result<Part> {
+    match target.subresource {
+        "" => Ok(Part::Main),
+        name => {
+            let subresource = target.served.kind.subresource(name);
+            subresource.and_then(|s| s.action.part()).ok_or_else(Status::method_not_allowed)
+        }
+    }
+}
+
+/// What a run of the closure ended in.
+enum Outcome {
+    Done(Arc<Object>),
+    /// Another writer was faster.
+    Again,
+}
+
+impl Registry {
+    /// Changes an object or, with a subresource in `target`, that part of it.
+    ///
+    /// # Errors
+    /// As upstream: 400, 404, 409, 422.
+    pub async fn update(
+        &self,
+        caller: &Caller,
+        target: Target<'_>,
+        change: Change<'_>,
+        options: &WriteOptions,
+    ) -> Result<Arc<Object>> {
+        self.run(caller, target, PartChange::Only(part_of(target)?), change, options).await
+    }
+
+    /// A change that the server makes itself on behalf of a subresource (`binding`, `scale`, `eviction`): any part may change.
+    pub(super) async fn update_unchecked(
+        &self,
+        caller: &Caller,
+        target: Target<'_>,
+        change: Change<'_>,
+        options: &WriteOptions,
+    ) -> Result<Arc<Object>> {
+        let part = if target.subresource.is_empty() { PartChange::Whole } else { PartChange::Only(part_of(target)?) };
+        self.run(caller, target, part, change, options).await
+    }
+
+    async fn run(
+        &self,
+        caller: &Caller,
+        target: Target<'_>,
+        part: PartChange,
+        change: Change<'_>,
+        options: &WriteOptions,
+    ) -> Result<Arc<Object>> {
+        for _ in 0..RETRIES {
+            let current = self.store.snapshot().get(&target.key()).map(|k| k.object().clone());
+            let Some(current) = current else {
+                return self.create_by_update(caller, target, change, options).await;
+            };
+            match self.attempt(caller, target, part, &current, &change, options).await? {
+                Outcome::Done(object) => return Ok(object),
+                Outcome::Again => {}
+            }
+        }
+        Err(target.changed())
+    }
+
+    /// PUT or apply to a name that is not there.
+    async fn create_by_update(
+        &self,
+        caller: &Caller,
+        target: Target<'_>,
+        change: Change<'_>,
+        options: &WriteOptions,
+    ) -> Result<Arc<Object>> {
+        let body = match change {
+            _ if !target.subresource.is_empty() => return Err(target.not_found()),
+            Change::Replace(body) if target.served.kind.create_on_update => body,
+            Change::Patch(Patch { kind: PatchKind::Apply, body }) => body,
+            _ => return Err(target.not_found()),
+        };
+        let (has_uid, has_version) = (&body["metadata"]["uid"], &body["metadata"]["resourceVersion"]);
+        if has_uid.as_str().is_some_and(|u| !u.is_empty()) || has_version.as_str().is_some_and(|v| !v.is_empty()) {
+            return Err(target.not_found());
+        }
+        let name = target.name.to_string();
+        let mut body = body;
+        meta::place(target, &mut body)?;
+        meta::of(&mut body).insert("name".into(), json!(name));
+        self.create(caller, Target { name: "", ..target }, body, options).await
+    }
+
+    async fn attempt(
+        &self,
+        caller: &Caller,
+        target: Target<'_>,
+        part: PartChange,
+        current: &Arc<Object>,
+        change: &Change<'_>,
+        options: &WriteOptions,
+    ) -> Result<Outcome> {
+        let served = target.served;
+        let kind = served.kind.storage();
+        let old = current.value();
+        let mut object = self.changed_value(caller, target, current, &old, change, options)?;
+        let conditional = object["metadata"]["resourceVersion"].as_str().is_some_and(|v| !v.is_empty());
+        meta::carry_over(meta::of(&mut object), &old);
+        kind.default(&mut object)?;
+        let (part, whole) = match part {
+            PartChange::Only(part) => (part, None),
+            PartChange::Whole => (Part::Main, Some(object.get("status").cloned())),
+        };
+        narrow(&mut object, &old, part);
+        kind.prepare_update(&mut object, &old, part);
+        if let Some(Some(status)) = whole {
+            object["status"] = status;
+        }
+        let request = self.admission(caller, target, Operation::Update, Some(current), options.dry_run);
+        self.chain.mutate(&request, &mut object).await?;
+        kind.default(&mut object)?;
+        caller.warn(kind.rules.warnings(&object));
+        self.may_grant(caller, target, &object)?;
+        let extra = self.allocator.update(&self.store.snapshot(), target, &old, &mut object)?;
+        let mut errors = meta::validate(&object);
+        errors.extend(kind.validate_update(&object, &old, part));
+        errors.extend(new_finalizers(&object, &old));
+        if !errors.is_empty() {
+            return Err(Status::invalid(&served.resource, target.name, &errors));
+        }
+        self.chain.validate(&request, &object).await?;
+        let leave = leaves(kind.deletion, &object);
+        if !leave && extra.is_empty() && same(&object, &old) {
+            return Ok(Outcome::Done(current.clone()));
+        }
+        let draft = Draft::new(&object)?;
+        if options.dry_run {
+            return Ok(Outcome::Done(Arc::new(draft.seal(current.revision()))));
+        }
+        if leave {
+            let gone = Arc::new(draft.seal(current.revision()));
+            return self.remove(target, current, gone).await;
+        }
+        let mut ops = vec![Op::Put { key: target.key(), expect: expect(current), draft }];
+        ops.extend(extra);
+        match self.store.commit(ops).await {
+            Ok(committed) => {
+                let written = committed.values.into_iter().next().flatten();
+                let written = written.ok_or_else(|| Status::internal("the store acknowledged an update without an object"))?;
+                Ok(Outcome::Done(written.object().clone()))
+            }
+            Err(Rejected::Conflict { op: 0, .. }) if conditional && matches!(change, Change::Replace(_)) => {
+                Err(target.changed())
+            }
+            Err(Rejected::Conflict { .. }) => Ok(Outcome::Again),
+            Err(other) => Err(rejected(other)),
+        }
+    }
+
+    /// The last update of an object that only waited for its finalizers (or its grace period).
+    async fn remove(&self, target: Target<'_>, current: &Object, gone: Arc<Object>) -> Result<Outcome> {
+        let op = Op::Delete { key: target.key(), expect: expect(current) };
+        match self.store.commit(vec![op]).await {
+            Ok(_) => Ok(Outcome::Done(gone)),
+            Err(Rejected::Conflict { .. }) => Ok(Outcome::Again),
+            Err(other) => Err(rejected(other)),
+        }
+    }
+
+    /// The stored form of what the caller wants, decoded and checked against the preconditions in it.
+    fn changed_value(
+        &self,
+        caller: &Caller,
+        target: Target<'_>,
+        current: &Arc<Object>,
+        old: &Value,
+        change: &Change<'_>,
+        options: &WriteOptions,
+    ) -> Result<Value> {
+        let served = target.served;
+        let mut object = match change {
+            Change::Replace(body) => body.clone(),
+            Change::Patch(patch) => {
+                let mut base = old.clone();
+                served.from_storage(&mut base);
+                decode::patch(served.kind, target.name, base, patch, options, self.now())?
+            }
+            Change::With(change) => {
+                let mut object = old.clone();
+                change(&mut object)?;
+                return Ok(object);
+            }
+        };
+        meta::place(target, &mut object)?;
+        meta::preconditions(target, &object, current)?;
+        if matches!(change, Change::Replace(_))
+            && !served.kind.unconditional_update
+            && object["metadata"]["resourceVersion"].as_str().unwrap_or_default().is_empty()
+        {
+            let error = FieldError::invalid("metadata.resourceVersion", 0, "must be specified for an update");
+            return Err(Status::invalid(&served.resource, target.name, &[error]));
+        }
+        caller.warn(decode::object(served.kind, &mut object, options.field_validation)?);
+        served.to_storage(&mut object);
+        Ok(object)
+    }
+}
+
+/// Keeps of `new` only what the subresource may write, for the parts that the descriptor leaves to us.
+fn narrow(new: &mut Value, old: &Value, part: Part) {
+    let field = match part {
+        Part::Main | Part::Status => return,
+        Part::Approval => "/status/conditions",
+        Part::EphemeralContainers => "/spec/ephemeralContainers",
+        Part::Finalize => "/spec/finalizers",
+        Part::Resize => return narrow_resize(new, old),
+    };
+    let written = new.pointer(field).cloned();
+    let managed = new["metadata"].get("managedFields").cloned();
+    *new = old.clone();
+    if let Some(managed) = managed {
+        new["metadata"]["managedFields"] = managed;
+    }
+    let Some((parent, leaf)) = field[1..].split_once('/') else { return };
+    match written {
+        Some(value) => new[parent][leaf] = value,
+        None => {
+            if let Some(parent) = new.get_mut(parent).and_then(Value::as_object_mut) {
+                parent.remove(leaf);
+            }
+        }
+    }
+}
+
+/// `pods/resize` writes the resources and resize policies of containers, nothing else.
+fn narrow_resize(new: &mut Value, old: &Value) {
+    let mut kept = old.clone();
+    for list in ["containers", "initContainers"] {
+        for container in kept["spec"][list].as_array_mut().into_iter().flatten() {
+            let wanted = new["spec"][list].as_array().into_iter().flatten().find(|c| c["name"] == container["name"]);
+            for field in ["resources", "resizePolicy"] {
+                if let Some(value) = wanted.and_then(|w| w.get(field)) {
+                    container[field] = value.clone();
+                }
+            }
+        }
+    }
+    *new = kept;
+}
+
+/// Nothing new may wait for an object that is being deleted.
+fn new_finalizers(new: &Value, old: &Value) -> Option<FieldError> {
+    if old["metadata"]["deletionTimestamp"].is_null() {
+        return None;
+    }
+    let list = |v: &Value| v["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+    let old = list(old);
+    let added: Vec<Value> = list(new).into_iter().filter(|f| !old.contains(f)).collect();
+    (!added.is_empty()).then(|| {
+        let shown: Vec<&str> = added.iter().filter_map(Value::as_str).collect();
+        FieldError::forbidden(
+            "metadata.finalizers",
+            format!("no new finalizers can be added if the object is being deleted, found new finalizers {shown:?}"),
+        )
+    })
+}
+
+/// Whether nothing holds an object any more whose deletion has begun.
+pub(super) fn leaves(deletion: Deletion, object: &Value) -> bool {
+    let metadata = &object["metadata"];
+    let empty = |list: &Value| list.as_array().is_none_or(Vec::is_empty);
+    !metadata["deletionTimestamp"].is_null()
+        && empty(&metadata["finalizers"])
+        && match deletion {
+            Deletion::Plain => true,
+            Deletion::Graceful => metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0,
+            Deletion::Namespace => empty(&object["spec"]["finalizers"]),
+        }
+}
+
+/// Whether a write would change nothing; resourceVersion and timestamps of managed fields apart.
+fn same(new: &Value, old: &Value) -> bool {
+    let (Some(new), Some(old)) = (new.as_object(), old.as_object()) else { return false };
+    let others = |m: &serde_json::Map<String, Value>| m.len() - usize::from(m.contains_key("metadata"));
+    others(new) == others(old)
+        && new.iter().all(|(key, value)| key == "metadata" || old.get(key) == Some(value))
+        && bare(&new["metadata"]) == bare(&old["metadata"])
+}
+
+fn bare(metadata: &Value) -> Value {
+    let mut metadata = metadata.clone();
+    if let Some(map) = metadata.as_object_mut() {
+        map.remove("resourceVersion");
+        for entry in map.get_mut("managedFields").and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Some(entry) = entry.as_object_mut() {
+                entry.remove("time");
+            }
+        }
+    }
+    metadata
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_keeps_a_deleted_object() {
+        let deleted = |rest: Value| {
+            let mut object = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}});
+            if let (Some(metadata), Some(more)) = (object["metadata"].as_object_mut(), rest.as_object()) {
+                metadata.extend(more.clone());
+            }
+            object
+        };
+        for (deletion, object, expected) in [
+            (Deletion::Plain, json!({"metadata": {}}), false),
+            (Deletion::Plain, deleted(json!({})), true),
+            (Deletion::Plain, deleted(json!({"finalizers": ["a"]})), false),
+            (Deletion::Graceful, deleted(json!({"deletionGracePeriodSeconds": 30})), false),
+            (Deletion::Graceful, deleted(json!({"deletionGracePeriodSeconds": 0})), true),
+            (Deletion::Namespace, deleted(json!({})), true),
+        ] {
+            assert_eq!(leaves(deletion, &object), expected, "{deletion:?} {object}");
+        }
+    }
+}

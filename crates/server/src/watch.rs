@@ -1,0 +1,341 @@
+//! Watches: what a client hears of a collection, in order, from the store's log.
+//!
+//! A selection turns changes into events: an object that begins to match is ADDED, one that ceases to match is DELETED. Frames are
+//! encoded once per change and shared by all watchers of it.
+
+use crate::{
+    catalog::Served,
+    storage::{Frames, Kept, Snapshot, Store, frame, frames},
+};
+use bytes::Bytes;
+use coracle_api::{FieldSelector, LabelSelector, Object, Result, Status};
+use coracle_client::WatchEvent;
+use coracle_store::{Event, Watcher};
+use futures::{Stream, stream};
+use serde_json::json;
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// How often a watcher that asked for them hears of progress.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+/// Changes taken from the log at once.
+const BATCH: usize = 256;
+
+/// Which objects of a collection are meant.
+#[derive(Clone)]
+pub struct Selection {
+    labels: LabelSelector,
+    /// (index into the kind's selectable fields or a metadata field, value, equal)
+    fields: Vec<(FieldRef, String, bool)>,
+    kind: &'static coracle_kinds::Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FieldRef {
+    Name,
+    Namespace,
+    Selectable(usize),
+}
+
+impl Selection {
+    /// Checks the selectors against what the kind can be selected by.
+    ///
+    /// # Errors
+    /// 400 for a field label that the kind does not have.
+    pub fn new(served: &Served, labels: &LabelSelector, fields: &FieldSelector) -> Result<Self> {
+        let fields = fields
+            .terms
+            .iter()
+            .map(|(path, value, equal)| {
+                let field = match path.as_str() {
+                    "metadata.name" => FieldRef::Name,
+                    "metadata.namespace" if served.resource.namespaced => FieldRef::Namespace,
+                    other => match served.kind.selectable.iter().position(|f| f.path == other) {
+                        Some(at) => FieldRef::Selectable(at),
+                        None => {
+                            return Err(Status::bad_request(format!(
+                                "field label not supported: {other}"
+                            )));
+                        }
+                    },
+                };
+                Ok((field, value.clone(), *equal))
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { labels: labels.clone(), fields, kind: served.kind })
+    }
+
+    /// Whether everything is meant.
+    pub fn is_everything(&self) -> bool {
+        self.fields.is_empty() && self.labels.is_everything()
+    }
+
+    /// The one name that can match, if the fields say so.
+    pub fn name(&self) -> Option<&str> {
+        self.fields.iter().find(|(f, _, equal)| *f == FieldRef::Name && *equal).map(|(_, v, _)| v.as_str())
+    }
+
+    /// The value that the selectable field `path` must have, if the fields say so.
+    pub fn exact(&self, path: &str) -> Option<&str> {
+        let at = self.kind.selectable.iter().position(|f| f.path == path)?;
+        self.fields.iter().find(|(f, _, equal)| *f == FieldRef::Selectable(at) && *equal).map(|(_, v, _)| v.as_str())
+    }
+
+    /// Whether an object is meant.
+    pub fn matches(&self, kept: &Kept) -> bool {
+        let meta = kept.meta();
+        self.labels.matches(&meta.labels)
+            && self.fields.iter().all(|(field, value, equal)| {
+                let holds = match field {
+                    FieldRef::Name => meta.name == *value,
+                    FieldRef::Namespace => meta.namespace == *value,
+                    FieldRef::Selectable(at) => match &self.kind.stored_as {
+                        None => kept.fields(self.kind)[*at] == *value,
+                        Some(stored) => {
+                            let mut object = kept.value();
+                            (stored.from_storage)(&mut object);
+                            (self.kind.selectable[*at].get)(&object) == *value
+                        }
+                    },
+                };
+                holds == *equal
+            })
+    }
+}
+
+/// Where a watch begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// With what exists, as ADDED, then its changes.
+    Existing,
+    /// With what exists, then a bookmark that says that this was all (`sendInitialEvents`).
+    ExistingThenBookmark,
+    /// With changes after a revision.
+    After(u64),
+    /// With changes from now on.
+    Now,
+}
+
+/// One thing to tell a watcher.
+pub enum Item {
+    /// A change, with its shared frames.
+    Change(Kind, Arc<Object>, Source),
+    /// Nothing older than this revision will follow; whether it marks the end of what existed.
+    Bookmark(u64, Existing),
+    /// The watch cannot go on.
+    Error(Status),
+}
+
+/// Whether a bookmark ends the list of what existed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// It does.
+    End,
+    /// An ordinary bookmark.
+    No,
+}
+
+/// The kinds of change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Created, or began to match.
+    Added,
+    /// Changed.
+    Modified,
+    /// Gone, or ceased to match.
+    Deleted,
+}
+
+impl Kind {
+    /// The word on the wire.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Added => "ADDED",
+            Self::Modified => "MODIFIED",
+            Self::Deleted => "DELETED",
+        }
+    }
+}
+
+/// Where the frame of a change comes from.
+pub enum Source {
+    /// From a snapshot: encoded for this watcher.
+    Existing,
+    /// From the log: encoded once for all watchers.
+    Log(Arc<Frames>, u64),
+}
+
+/// What a watch asks for.
+pub struct Want {
+    /// The keys.
+    pub prefix: String,
+    /// The objects among them.
+    pub selection: Selection,
+    /// From where.
+    pub begin: Begin,
+    /// Send bookmarks.
+    pub bookmarks: bool,
+    /// End after this long.
+    pub timeout: Duration,
+}
+
+/// A watch under way.
+pub struct Watch {
+    want: Want,
+    watcher: Watcher<Kept>,
+    ready: VecDeque<Item>,
+    ends: Instant,
+    next_bookmark: Instant,
+    stop: CancellationToken,
+    over: bool,
+}
+
+impl Watch {
+    /// Begins a watch.
+    ///
+    /// # Errors
+    /// 410 when the log does not reach back to the asked revision.
+    pub fn begin(store: &Store, want: Want, stop: CancellationToken) -> Result<Self> {
+        let mut ready = VecDeque::new();
+        let snapshot = store.snapshot();
+        let after = match want.begin {
+            Begin::After(revision) => revision,
+            Begin::Now => snapshot.revision(),
+            Begin::Existing | Begin::ExistingThenBookmark => {
+                existing(&snapshot, &want, &mut ready);
+                snapshot.revision()
+            }
+        };
+        let watcher = store.watch(&want.prefix, after).map_err(|_| too_old(after, snapshot.revision()))?;
+        if want.begin == Begin::ExistingThenBookmark {
+            ready.push_back(Item::Bookmark(snapshot.revision(), Existing::End));
+        }
+        let now = Instant::now();
+        Ok(Self {
+            ends: now + want.timeout,
+            next_bookmark: now + BOOKMARK_EVERY,
+            want,
+            watcher,
+            ready,
+            stop,
+            over: false,
+        })
+    }
+
+    /// What to tell next; `None` when the watch is over.
+    pub async fn next(&mut self) -> Option<Item> {
+        loop {
+            if let Some(item) = self.ready.pop_front() {
+                return Some(item);
+            }
+            if self.over {
+                return None;
+            }
+            tokio::select! {
+                biased;
+                taken = self.watcher.next(BATCH) => match taken {
+                    Ok(events) => {
+                        let select = |e: &Arc<Event<Kept>>| change(&self.want.selection, e);
+                        self.ready.extend(events.iter().filter_map(select));
+                    }
+                    Err(_) if self.stop.is_cancelled() => return None,
+                    Err(_) => {
+                        self.over = true;
+                        return Some(Item::Error(too_old(self.watcher.revision(), self.watcher.revision())));
+                    }
+                },
+                () = self.stop.cancelled() => return None,
+                () = tokio::time::sleep_until(self.ends.min(self.next_bookmark)) => {
+                    let now = Instant::now();
+                    self.over = now >= self.ends;
+                    self.next_bookmark = now + BOOKMARK_EVERY;
+                    if self.want.bookmarks {
+                        return Some(Item::Bookmark(self.watcher.revision(), Existing::No));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn existing(snapshot: &Snapshot, want: &Want, ready: &mut VecDeque<Item>) {
+    for (_, kept) in snapshot.range(&want.prefix, "") {
+        if want.selection.matches(kept) {
+            ready.push_back(Item::Change(Kind::Added, kept.object().clone(), Source::Existing));
+        }
+    }
+}
+
+fn too_old(asked: u64, current: u64) -> Status {
+    Status::expired(format!("too old resource version: {asked} ({current})"))
+}
+
+/// What a change means to one selection; `None`: nothing.
+fn change(selection: &Selection, event: &Event<Kept>) -> Option<Item> {
+    let before = event.old.as_ref().filter(|o| selection.matches(o));
+    let after = event.new.as_ref().filter(|o| selection.matches(o));
+    let (kind, object) = match (before, after) {
+        (None, None) => return None,
+        (None, Some(new)) => (Kind::Added, new.object().clone()),
+        (Some(_), Some(new)) => (Kind::Modified, new.object().clone()),
+        (Some(old), None) => (Kind::Deleted, old.object().clone()),
+    };
+    let frames = frames(event);
+    let object =
+        if kind == Kind::Deleted { frames.deleted(&object, event.revision).0.clone() } else { object };
+    Some(Item::Change(kind, object, Source::Log(frames, event.revision)))
+}
+
+/// The watch as lines of JSON; `convert` is for forms other than the plain object.
+pub fn lines(
+    watch: Watch,
+    served: Arc<Served>,
+    convert: Option<Arc<dyn Fn(&Object) -> Bytes + Send + Sync>>,
+) -> impl Stream<Item = Bytes> + Send {
+    stream::unfold((watch, served, convert), |(mut watch, served, convert)| async move {
+        let line = match watch.next().await? {
+            Item::Change(kind, object, source) => match (&convert, source) {
+                (Some(convert), _) => frame(kind.word(), &convert(&object)),
+                (None, Source::Existing) => frame(kind.word(), object.json()),
+                (None, Source::Log(frames, revision)) => match kind {
+                    Kind::Added => frames.added(&object),
+                    Kind::Modified => frames.modified(&object),
+                    Kind::Deleted => frames.deleted(&object, revision).1.clone(),
+                },
+            },
+            Item::Bookmark(revision, end) => {
+                let mut metadata = json!({"creationTimestamp": null, "resourceVersion": revision.to_string()});
+                if end == Existing::End {
+                    metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+                }
+                let (kind, version) = (&served.resource.kind, served.resource.api_version());
+                let object = json!({"apiVersion": version, "kind": kind, "metadata": metadata});
+                let bytes = serde_json::to_vec(&object).unwrap_or_default();
+                match &convert {
+                    Some(convert) => match Object::from_json(bytes.clone().into()) {
+                        Ok(object) => frame("BOOKMARK", &convert(&object)),
+                        Err(_) => frame("BOOKMARK", &bytes),
+                    },
+                    None => frame("BOOKMARK", &bytes),
+                }
+            }
+            Item::Error(status) => frame("ERROR", &serde_json::to_vec(&status.to_value()).unwrap_or_default()),
+        };
+        Some((line, (watch, served, convert)))
+    })
+}
+
+/// The watch as events for a caller in this process.
+pub fn events(watch: Watch) -> impl Stream<Item = Result<WatchEvent>> + Send {
+    stream::unfold(watch, |mut watch| async move {
+        let event = match watch.next().await? {
+            Item::Change(Kind::Added, object, _) => Ok(WatchEvent::Added(object)),
+            Item::Change(Kind::Modified, object, _) => Ok(WatchEvent::Modified(object)),
+            Item::Change(Kind::Deleted, object, _) => Ok(WatchEvent::Deleted(object)),
+            Item::Bookmark(revision, _) => Ok(WatchEvent::Bookmark(revision)),
+            Item::Error(status) => Err(status),
+        };
+        Some((event, watch))
+    })
+}
