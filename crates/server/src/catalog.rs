@@ -73,9 +73,8 @@ impl Catalog {
     /// The built-in kinds.
     pub fn built_in() -> Self {
         let kinds: Vec<Arc<Served>> = coracle_kinds::all().iter().map(|k| Arc::new(Served::new(k))).collect();
-        let path = |s: &Served| {
-            (s.resource.group.to_string(), s.resource.version.to_string(), s.resource.plural.to_string())
-        };
+        let path =
+            |s: &Served| (s.resource.group.to_string(), s.resource.version.to_string(), s.resource.plural.to_string());
         let by_path = kinds.iter().map(|s| (path(s), s.clone())).collect();
         Self { kinds: Arc::new(kinds), by_path: Arc::new(by_path) }
     }

@@ -6,4 +6,11 @@
 
 pub mod admission;
 pub mod auth;
+pub mod catalog;
+mod decode;
+pub mod http;
+pub mod registry;
 pub mod route;
+pub mod storage;
+pub mod view;
+pub mod watch;

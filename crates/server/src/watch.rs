@@ -54,9 +54,7 @@ impl Selection {
                     other => match served.kind.selectable.iter().position(|f| f.path == other) {
                         Some(at) => FieldRef::Selectable(at),
                         None => {
-                            return Err(Status::bad_request(format!(
-                                "field label not supported: {other}"
-                            )));
+                            return Err(Status::bad_request(format!("field label not supported: {other}")));
                         }
                     },
                 };
@@ -282,8 +280,7 @@ fn change(selection: &Selection, event: &Event<Kept>) -> Option<Item> {
         (Some(old), None) => (Kind::Deleted, old.object().clone()),
     };
     let frames = frames(event);
-    let object =
-        if kind == Kind::Deleted { frames.deleted(&object, event.revision).0.clone() } else { object };
+    let object = if kind == Kind::Deleted { frames.deleted(&object, event.revision).0.clone() } else { object };
     Some(Item::Change(kind, object, Source::Log(frames, event.revision)))
 }
 

@@ -95,5 +95,8 @@ where
         ended = connection.as_mut() => return ended.map_err(|e| e.to_string()),
         () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
     }
-    tokio::time::timeout(DRAIN, connection).await.map_err(|_| "drained too slowly".to_string())?.map_err(|e| e.to_string())
+    tokio::time::timeout(DRAIN, connection)
+        .await
+        .map_err(|_| "drained too slowly".to_string())?
+        .map_err(|e| e.to_string())
 }

@@ -1,8 +1,7 @@
 //! Which form a client wants its answer in, and which form its request body has.
 
-use coracle_api::{PatchKind, Result, Status};
+use coracle_api::{Media, PatchKind, Result, Status};
 use http::{HeaderMap, header};
-use serde_json::Value;
 
 /// The form of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +19,8 @@ pub enum Form {
 /// # Errors
 /// 406 when nothing in the header can be served.
 pub fn accept(headers: &HeaderMap) -> Result<Form> {
-    let Some(accept) = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).filter(|v| !v.trim().is_empty()) else {
+    let Some(accept) = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).filter(|v| !v.trim().is_empty())
+    else {
         return Ok(Form::Object);
     };
     for range in accept.split(',') {
@@ -63,24 +63,15 @@ pub fn content_type(headers: &HeaderMap) -> &str {
     value.split(';').next().unwrap_or_default().trim()
 }
 
-/// How a request body is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Syntax {
-    /// JSON.
-    Json,
-    /// YAML.
-    Yaml,
-}
-
 /// The syntax of an object in a request body.
 ///
 /// # Errors
 /// 415 for anything but JSON and YAML.
-pub fn body_syntax(headers: &HeaderMap) -> Result<Syntax> {
+pub fn body_media(headers: &HeaderMap) -> Result<Media> {
     match content_type(headers) {
         // an absent type is read as JSON, as upstream
-        "" | "application/json" | "*/*" | "text/json" => Ok(Syntax::Json),
-        "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(Syntax::Yaml),
+        "" | "application/json" | "*/*" | "text/json" => Ok(Media::Json),
+        "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(Media::Yaml),
         other => Err(unsupported(other, "application/json, application/yaml")),
     }
 }
@@ -106,17 +97,10 @@ fn unsupported(found: &str, supported: &str) -> Status {
     Status::new(
         415,
         "UnsupportedMediaType",
-        format!("the body of the request was in an unknown format - accepted media types include: {supported} (found {found:?})"),
+        format!(
+            "the body of the request was in an unknown format - accepted media types include: {supported} (found {found:?})"
+        ),
     )
-}
-
-/// Reads YAML into a value.
-///
-/// # Errors
-/// 400 with the place.
-pub fn yaml(bytes: &[u8]) -> Result<Value> {
-    serde_yaml_ng::from_slice(bytes)
-        .map_err(|e| Status::bad_request(format!("the object provided is unrecognized: error converting YAML to JSON: {e}")))
 }
 
 #[cfg(test)]

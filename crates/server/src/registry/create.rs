@@ -1,14 +1,14 @@
 //! Create.
 
 use super::{Caller, RETRIES, Registry, Target, meta, rejected};
-use crate::{admission::Operation, decode};
+use crate::admission::Operation;
 use coracle_api::{Draft, Object, Result, Status, WriteOptions};
 use coracle_store::{Expect, Op, Rejected};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 impl Registry {
-    /// Creates an object. `target.name` is empty; the body names it, or `generateName` does.
+    /// Creates an object from a decoded body. `target.name` is empty; the body names it, or `generateName` does.
     ///
     /// # Errors
     /// As upstream: 400, 403, 409, 422.
@@ -24,13 +24,11 @@ impl Registry {
         if !body["metadata"]["resourceVersion"].as_str().unwrap_or_default().is_empty() {
             return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
         }
-        caller.warn(decode::object(served.kind, &mut body, options.field_validation)?);
         served.to_storage(&mut body);
         let given = body["metadata"]["name"].as_str().unwrap_or_default().to_string();
         let base = body["metadata"]["generateName"].as_str().unwrap_or_default().to_string();
         if given.is_empty() && base.is_empty() {
-            let errors =
-                [coracle_api::FieldError::required("metadata.name", "name or generateName is required")];
+            let errors = [coracle_api::FieldError::required("metadata.name", "name or generateName is required")];
             return Err(Status::invalid(&served.resource, "", &errors));
         }
         for _ in 0..RETRIES {
@@ -45,7 +43,10 @@ impl Registry {
         Err(Status::new(
             409,
             "AlreadyExists",
-            format!("{} {base:?} already exists, the server was not able to generate a unique name for the object", served.resource),
+            format!(
+                "{} {base:?} already exists, the server was not able to generate a unique name for the object",
+                served.resource
+            ),
         ))
     }
 

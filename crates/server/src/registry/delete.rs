@@ -62,17 +62,21 @@ impl Registry {
             let kind = target.served.kind.storage();
             let value = current.value();
             let grace = kind.grace_period(&value, options.grace_period_seconds);
+            let mut ops = Vec::new();
             let plan = plan(kind.deletion, value, options, grace, self.now());
-            let op = match plan {
+            let removes = plan == Plan::Remove;
+            match plan {
                 Plan::Nothing => return Ok(Deleted::Going(current)),
                 _ if dry_run => return Ok(Deleted::Gone(current)),
-                Plan::Remove => Op::Delete { key: target.key(), expect: expect(&current) },
-                Plan::Mark(value) => {
-                    Op::Put { key: target.key(), expect: expect(&current), draft: Draft::new(&value)? }
+                Plan::Remove => {
+                    ops.push(Op::Delete { key: target.key(), expect: expect(&current) });
+                    ops.extend(self.allocator.release(target, &current.value()));
                 }
-            };
-            let removes = matches!(op, Op::Delete { .. });
-            match self.store.commit(vec![op]).await {
+                Plan::Mark(value) => {
+                    ops.push(Op::Put { key: target.key(), expect: expect(&current), draft: Draft::new(&value)? });
+                }
+            }
+            match self.store.commit(ops).await {
                 Ok(_) if removes => return Ok(Deleted::Gone(current)),
                 Ok(committed) => {
                     let written = committed.values.into_iter().next().flatten();
@@ -155,7 +159,9 @@ fn plan(deletion: Deletion, mut object: Value, options: &DeleteOptions, grace: i
     let began = object["metadata"]["deletionGracePeriodSeconds"].as_i64();
     match deletion {
         // a second delete may only shorten the grace period
-        Deletion::Graceful if deleting && options.grace_period_seconds.is_some_and(|g| began.is_some_and(|b| g < b)) => {
+        Deletion::Graceful
+            if deleting && options.grace_period_seconds.is_some_and(|g| began.is_some_and(|b| g < b)) =>
+        {
             mark(&mut object, now, grace);
         }
         _ if deleting => {}
@@ -224,10 +230,31 @@ mod tests {
         let going = |g: i64| json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:30Z", "deletionGracePeriodSeconds": g}});
         for (name, deletion, object, options, seconds, expected) in [
             ("plain", Deletion::Plain, json!({"metadata": {}}), DeleteOptions::default(), 0, "remove"),
-            ("held", Deletion::Plain, json!({"metadata": {"finalizers": ["x"]}}), DeleteOptions::default(), 0, "mark 0"),
+            (
+                "held",
+                Deletion::Plain,
+                json!({"metadata": {"finalizers": ["x"]}}),
+                DeleteOptions::default(),
+                0,
+                "mark 0",
+            ),
             ("orphan", Deletion::Plain, json!({"metadata": {}}), policy(Propagation::Orphan), 0, "mark 0 orphan"),
-            ("foreground", Deletion::Plain, json!({"metadata": {}}), policy(Propagation::Foreground), 0, "mark 0 foregroundDeletion"),
-            ("background", Deletion::Plain, json!({"metadata": {"finalizers": ["orphan"]}}), policy(Propagation::Background), 0, "remove"),
+            (
+                "foreground",
+                Deletion::Plain,
+                json!({"metadata": {}}),
+                policy(Propagation::Foreground),
+                0,
+                "mark 0 foregroundDeletion",
+            ),
+            (
+                "background",
+                Deletion::Plain,
+                json!({"metadata": {"finalizers": ["orphan"]}}),
+                policy(Propagation::Background),
+                0,
+                "remove",
+            ),
             ("graceful", Deletion::Graceful, json!({"metadata": {}}), DeleteOptions::default(), 30, "mark 30"),
             ("graceful at once", Deletion::Graceful, json!({"metadata": {}}), grace(0), 0, "remove"),
             ("again", Deletion::Graceful, going(30), DeleteOptions::default(), 30, "nothing"),

@@ -9,8 +9,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-const BUDGETS: Resource =
-    Resource::fixed("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", true);
+const BUDGETS: Resource = Resource::fixed("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", true);
 
 impl Registry {
     /// `POST pods/<name>/eviction`.
@@ -48,12 +47,8 @@ impl Registry {
         current: &Arc<Object>,
         options: &WriteOptions,
     ) -> Result<()> {
-        let covering: Vec<Arc<Object>> = self
-            .view
-            .list(&BUDGETS, pod.namespace)
-            .into_iter()
-            .filter(|budget| covers(budget, current))
-            .collect();
+        let covering: Vec<Arc<Object>> =
+            self.view.list(&BUDGETS, pod.namespace).into_iter().filter(|budget| covers(budget, current)).collect();
         let budget = match covering.as_slice() {
             [] => return Ok(()),
             [one] => one.clone(),

@@ -23,12 +23,12 @@ pub fn place(target: Target<'_>, body: &mut Value) -> Result<()> {
     let resource = &target.served.resource;
     let version = resource.api_version();
     let Some(top) = body.as_object_mut() else {
-        return Err(Status::bad_request("the object provided is unrecognized (must be of type Object): not a JSON object"));
+        return Err(Status::bad_request(
+            "the object provided is unrecognized (must be of type Object): not a JSON object",
+        ));
     };
     expect_word(top, "apiVersion", &version, |found| {
-        format!(
-            "the API version in the data ({found}) does not match the expected API version ({version})"
-        )
+        format!("the API version in the data ({found}) does not match the expected API version ({version})")
     })?;
     expect_word(top, "kind", &resource.kind, |found| {
         format!("{found} in version {:?} cannot be handled as a {}", resource.version, resource.kind)
@@ -127,7 +127,8 @@ pub fn carry_over(metadata: &mut Map<String, Value>, old: &Value) {
 
 /// Empty maps and lists are left out, as Go's `omitempty` does.
 fn drop_empty(metadata: &mut Map<String, Value>) {
-    for key in ["labels", "annotations", "finalizers", "ownerReferences", "managedFields", "generateName", "namespace"] {
+    for key in ["labels", "annotations", "finalizers", "ownerReferences", "managedFields", "generateName", "namespace"]
+    {
         let empty = match metadata.get(key) {
             Some(Value::Object(map)) => map.is_empty(),
             Some(Value::Array(list)) => list.is_empty(),
@@ -156,10 +157,8 @@ pub fn preconditions(target: Target<'_>, body: &Value, current: &Object) -> Resu
     }
     match metadata["uid"].as_str() {
         Some(uid) if !uid.is_empty() && uid != current.meta().uid => {
-            let why = format!(
-                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-                current.meta().uid
-            );
+            let why =
+                format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", current.meta().uid);
             return Err(Status::conflict(&target.served.resource, target.name, why));
         }
         _ => {}

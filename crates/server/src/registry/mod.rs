@@ -50,6 +50,8 @@ pub struct Registry {
     pub clock: SharedClock,
     /// Service addresses and node ports.
     pub allocator: Allocator,
+    /// Snapshots that clients page through.
+    pub paging: list::Paging,
 }
 
 /// On whose behalf, and where warnings go.

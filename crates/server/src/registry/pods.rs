@@ -23,7 +23,9 @@ impl Registry {
             let conflict = |why: String| Err(Status::conflict(&pod.served.resource, pod.name, why));
             let found = object["metadata"]["uid"].as_str().unwrap_or_default();
             if !uid.is_empty() && uid != found {
-                return conflict(format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {found}"));
+                return conflict(format!(
+                    "Precondition failed: UID in precondition: {uid}, UID in object meta: {found}"
+                ));
             }
             if !object["metadata"]["deletionTimestamp"].is_null() {
                 return conflict(format!("pod {} is being deleted, cannot be assigned to a host", pod.name));

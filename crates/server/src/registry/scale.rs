@@ -26,7 +26,13 @@ impl Registry {
     ///
     /// # Errors
     /// As an update.
-    pub async fn put_scale(&self, caller: &Caller, target: Target<'_>, scale: Value, options: &WriteOptions) -> Result<Value> {
+    pub async fn put_scale(
+        &self,
+        caller: &Caller,
+        target: Target<'_>,
+        scale: Value,
+        options: &WriteOptions,
+    ) -> Result<Value> {
         let paths = paths(target)?;
         let found = scale["metadata"]["name"].as_str().unwrap_or_default();
         if !found.is_empty() && found != target.name {
@@ -53,7 +59,13 @@ impl Registry {
     ///
     /// # Errors
     /// As an update.
-    pub async fn patch_scale(&self, caller: &Caller, target: Target<'_>, patch: &Patch, options: &WriteOptions) -> Result<Value> {
+    pub async fn patch_scale(
+        &self,
+        caller: &Caller,
+        target: Target<'_>,
+        patch: &Patch,
+        options: &WriteOptions,
+    ) -> Result<Value> {
         let mut scale = decode::patch_scale(self.get_scale(target)?, patch)?;
         // a patch says what it wants, not from which version
         if patch.body["metadata"]["resourceVersion"].is_null() {
@@ -140,7 +152,11 @@ mod tests {
             "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "web"}}}, "status": {"replicas": 2},
         }))
         .unwrap();
-        let paths = Paths { spec: "/spec/replicas".into(), status: "/status/replicas".into(), selector: "/spec/selector".into() };
+        let paths = Paths {
+            spec: "/spec/replicas".into(),
+            status: "/status/replicas".into(),
+            selector: "/spec/selector".into(),
+        };
         let scale = scale_of(&paths, &Arc::new(object));
         assert_eq!(scale["spec"]["replicas"], 3);
         assert_eq!(scale["status"], json!({"replicas": 2, "selector": "app=web"}));

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// The new version of an object, as a function of the current one.
 pub enum Change<'a> {
-    /// PUT.
+    /// PUT, of a decoded body.
     Replace(Value),
     /// PATCH.
     Patch(Patch),
@@ -172,7 +172,8 @@ impl Registry {
         match self.store.commit(ops).await {
             Ok(committed) => {
                 let written = committed.values.into_iter().next().flatten();
-                let written = written.ok_or_else(|| Status::internal("the store acknowledged an update without an object"))?;
+                let written =
+                    written.ok_or_else(|| Status::internal("the store acknowledged an update without an object"))?;
                 Ok(Outcome::Done(written.object().clone()))
             }
             Err(Rejected::Conflict { op: 0, .. }) if conditional && matches!(change, Change::Replace(_)) => {
@@ -185,8 +186,9 @@ impl Registry {
 
     /// The last update of an object that only waited for its finalizers (or its grace period).
     async fn remove(&self, target: Target<'_>, current: &Object, gone: Arc<Object>) -> Result<Outcome> {
-        let op = Op::Delete { key: target.key(), expect: expect(current) };
-        match self.store.commit(vec![op]).await {
+        let mut ops = vec![Op::Delete { key: target.key(), expect: expect(current) }];
+        ops.extend(self.allocator.release(target, &gone.value()));
+        match self.store.commit(ops).await {
             Ok(_) => Ok(Outcome::Done(gone)),
             Err(Rejected::Conflict { .. }) => Ok(Outcome::Again),
             Err(other) => Err(rejected(other)),
@@ -226,7 +228,12 @@ impl Registry {
             let error = FieldError::invalid("metadata.resourceVersion", 0, "must be specified for an update");
             return Err(Status::invalid(&served.resource, target.name, &[error]));
         }
-        caller.warn(decode::object(served.kind, &mut object, options.field_validation)?);
+        if matches!(change, Change::Patch(_)) {
+            // a body was decoded at the door; a patch's result only now has a shape
+            let (decoded, warnings) = decode::conform(served.kind, &object, options.field_validation)?;
+            caller.warn(warnings);
+            object = decoded;
+        }
         served.to_storage(&mut object);
         Ok(object)
     }

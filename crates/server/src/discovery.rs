@@ -1,0 +1,267 @@
+//! Discovery: what is served, as clients ask for it: per group version, and aggregated in one document.
+
+use crate::{
+    catalog::{Catalog, Served},
+    http::body::{self, Body},
+};
+use coracle_kinds::{Kind, Subresource};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::{cmp::Reverse, sync::Arc};
+
+/// The discovery documents, made once.
+pub struct Discovery {
+    groups: Vec<Group>,
+    address: String,
+    core: Aggregated,
+    others: Aggregated,
+}
+
+struct Group {
+    name: String,
+    versions: Vec<(String, Vec<Arc<Served>>)>,
+}
+
+/// An aggregated document in its two versions, with its ETag.
+struct Aggregated {
+    v2: (Vec<u8>, String),
+    v2beta1: (Vec<u8>, String),
+}
+
+impl Discovery {
+    /// The documents of a catalog; `address` is what clients outside reach the server at.
+    pub fn new(catalog: &Catalog, address: &str) -> Self {
+        let mut groups: Vec<Group> = Vec::new();
+        for served in catalog.all() {
+            let (name, version) = (&served.resource.group, &served.resource.version);
+            let at = groups.iter().position(|g| g.name == *name).unwrap_or_else(|| {
+                groups.push(Group { name: name.to_string(), versions: Vec::new() });
+                groups.len() - 1
+            });
+            let versions = &mut groups[at].versions;
+            match versions.iter_mut().find(|(v, _)| v == version) {
+                Some((_, kinds)) => kinds.push(served.clone()),
+                None => versions.push((version.to_string(), vec![served.clone()])),
+            }
+        }
+        for group in &mut groups {
+            group.versions.sort_by_key(|(version, _)| Reverse(rank(version)));
+        }
+        let aggregated = |core: bool| {
+            let items: Vec<Value> = groups.iter().filter(|g| g.name.is_empty() == core).map(aggregate).collect();
+            Aggregated { v2: document("v2", &items), v2beta1: document("v2beta1", &items) }
+        };
+        let (core, others) = (aggregated(true), aggregated(false));
+        Self { groups, address: address.to_string(), core, others }
+    }
+
+    /// `/`.
+    pub fn paths(&self) -> Value {
+        let mut paths = vec!["/.well-known/openid-configuration".to_string(), "/api".into(), "/api/v1".into(), "/apis".into()];
+        for group in self.groups.iter().filter(|g| !g.name.is_empty()) {
+            paths.push(format!("/apis/{}", group.name));
+            paths.extend(group.versions.iter().map(|(v, _)| format!("/apis/{}/{v}", group.name)));
+        }
+        paths.extend(
+            ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"]
+                .map(String::from),
+        );
+        json!({"paths": paths})
+    }
+
+    /// The answer for a path that begins with `api` or `apis`; `None`: no such group or version.
+    pub fn answer(&self, parts: &[&str], headers: &HeaderMap) -> Option<Response<Body>> {
+        let find = |name: &str| self.groups.iter().find(|g| g.name == name);
+        let value = match parts {
+            ["api"] => match aggregated_version(headers) {
+                Some(version) => return Some(send(&self.core, version, headers)),
+                None => {
+                    let versions: Vec<&str> =
+                        find("").map(|g| g.versions.iter().map(|(v, _)| v.as_str()).collect()).unwrap_or_default();
+                    let address = json!({"clientCIDR": "0.0.0.0/0", "serverAddress": self.address});
+                    json!({"kind": "APIVersions", "versions": versions, "serverAddressByClientCIDRs": [address]})
+                }
+            },
+            ["apis"] => match aggregated_version(headers) {
+                Some(version) => return Some(send(&self.others, version, headers)),
+                None => {
+                    let groups: Vec<Value> = self.groups.iter().filter(|g| !g.name.is_empty()).map(group_value).collect();
+                    json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
+                }
+            },
+            ["apis", name] => {
+                let mut value = group_value(find(name).filter(|g| !g.name.is_empty())?);
+                value["kind"] = json!("APIGroup");
+                value["apiVersion"] = json!("v1");
+                value
+            }
+            ["api", version] => resource_list(find("")?, version)?,
+            ["apis", name, version] => resource_list(find(name).filter(|g| !g.name.is_empty())?, version)?,
+            _ => return None,
+        };
+        Some(body::json(200, &value))
+    }
+}
+
+/// GA before beta before alpha, higher before lower.
+fn rank(version: &str) -> (u8, u32, u32) {
+    let number = |text: &str| text.parse::<u32>().unwrap_or(0);
+    let rest = version.strip_prefix('v').unwrap_or(version);
+    if let Some((major, minor)) = rest.split_once("beta") {
+        (1, number(major), number(minor))
+    } else if let Some((major, minor)) = rest.split_once("alpha") {
+        (0, number(major), number(minor))
+    } else {
+        (2, number(rest), 0)
+    }
+}
+
+fn group_value(group: &Group) -> Value {
+    let version = |v: &str| json!({"groupVersion": format!("{}/{v}", group.name), "version": v});
+    let versions: Vec<Value> = group.versions.iter().map(|(v, _)| version(v)).collect();
+    json!({"name": group.name, "preferredVersion": versions.first(), "versions": versions})
+}
+
+fn resource_list(group: &Group, version: &str) -> Option<Value> {
+    let (_, kinds) = group.versions.iter().find(|(v, _)| v == version)?;
+    let mut resources = Vec::new();
+    for served in kinds {
+        resources.push(resource(served.kind));
+        resources.extend(served.kind.subresources.iter().map(|s| subresource(served.kind, s)));
+    }
+    let name = if group.name.is_empty() { version.to_string() } else { format!("{}/{version}", group.name) };
+    Some(json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": resources}))
+}
+
+fn resource(kind: &Kind) -> Value {
+    let mut value = json!({
+        "name": kind.resource.plural, "singularName": kind.singular, "namespaced": kind.resource.namespaced,
+        "kind": kind.resource.kind, "verbs": kind.verbs,
+    });
+    if !kind.short_names.is_empty() {
+        value["shortNames"] = json!(kind.short_names);
+    }
+    if !kind.categories.is_empty() {
+        value["categories"] = json!(kind.categories);
+    }
+    value
+}
+
+fn subresource(kind: &Kind, sub: &Subresource) -> Value {
+    let mut value = json!({
+        "name": format!("{}/{}", kind.resource.plural, sub.action.name()), "singularName": "",
+        "namespaced": kind.resource.namespaced, "kind": sub.kind, "verbs": sub.verbs,
+    });
+    if sub.group != kind.resource.group || sub.version != kind.resource.version {
+        value["group"] = json!(sub.group);
+        value["version"] = json!(sub.version);
+    }
+    value
+}
+
+fn aggregate(group: &Group) -> Value {
+    let versions: Vec<Value> = group
+        .versions
+        .iter()
+        .map(|(version, kinds)| {
+            let resources: Vec<Value> = kinds.iter().map(|served| aggregate_resource(served.kind)).collect();
+            json!({"version": version, "resources": resources, "freshness": "Current"})
+        })
+        .collect();
+    let metadata = if group.name.is_empty() { json!({}) } else { json!({"name": group.name}) };
+    json!({"metadata": metadata, "versions": versions})
+}
+
+fn aggregate_resource(kind: &Kind) -> Value {
+    let response = |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
+    let mut value = json!({
+        "resource": kind.resource.plural,
+        "responseKind": response(&kind.resource.group, &kind.resource.version, &kind.resource.kind),
+        "scope": if kind.resource.namespaced { "Namespaced" } else { "Cluster" },
+        "singularResource": kind.singular, "verbs": kind.verbs,
+    });
+    if !kind.short_names.is_empty() {
+        value["shortNames"] = json!(kind.short_names);
+    }
+    if !kind.categories.is_empty() {
+        value["categories"] = json!(kind.categories);
+    }
+    if !kind.subresources.is_empty() {
+        let subresources: Vec<Value> = kind
+            .subresources
+            .iter()
+            .map(|s| {
+                json!({
+                    "subresource": s.action.name(), "responseKind": response(s.group, s.version, s.kind), "verbs": s.verbs,
+                })
+            })
+            .collect();
+        value["subresources"] = json!(subresources);
+    }
+    value
+}
+
+fn document(version: &str, items: &[Value]) -> (Vec<u8>, String) {
+    let list = json!({
+        "kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{version}"), "metadata": {}, "items": items,
+    });
+    let bytes = serde_json::to_vec(&list).unwrap_or_default();
+    let tag = format!("\"{}\"", hex::encode_upper(Sha256::digest(&bytes)));
+    (bytes, tag)
+}
+
+/// The first aggregated form that the client names before plain JSON.
+fn aggregated_version(headers: &HeaderMap) -> Option<&'static str> {
+    let accept = headers.get(header::ACCEPT)?.to_str().ok()?;
+    for range in accept.split(',') {
+        let mut parts = range.split(';').map(str::trim);
+        if parts.next() != Some("application/json") {
+            continue;
+        }
+        let parameters: Vec<&str> = parts.collect();
+        if !parameters.iter().any(|p| p.starts_with("as=")) {
+            return None;
+        }
+        if parameters.contains(&"as=APIGroupDiscoveryList") && parameters.contains(&"g=apidiscovery.k8s.io") {
+            if parameters.contains(&"v=v2") {
+                return Some("v2");
+            }
+            if parameters.contains(&"v=v2beta1") {
+                return Some("v2beta1");
+            }
+        }
+    }
+    None
+}
+
+fn send(document: &Aggregated, version: &str, headers: &HeaderMap) -> Response<Body> {
+    let ((bytes, tag), media) = match version {
+        "v2" => (&document.v2, "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"),
+        _ => (&document.v2beta1, "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"),
+    };
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok()).is_some_and(|v| v == tag);
+    let mut response = body::typed(200, media, if known { Vec::new() } else { bytes.clone() });
+    if known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    let headers = response.headers_mut();
+    if let Ok(tag) = HeaderValue::from_str(tag) {
+        headers.insert(header::ETAG, tag);
+    }
+    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_in_order_of_preference() {
+        let mut versions = ["v1alpha1", "v1", "v2beta1", "v2", "v1beta2"];
+        versions.sort_by_key(|v| Reverse(rank(v)));
+        assert_eq!(versions, ["v2", "v1", "v2beta1", "v1beta2", "v1alpha1"]);
+    }
+}

@@ -1,0 +1,197 @@
+//! Lists: pages of a snapshot, in key order.
+
+use super::{Registry, Target};
+use crate::{
+    storage::{self, Snapshot},
+    watch::Selection,
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use coracle_api::{Object, Result, Status};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// What a list asks for.
+pub struct Want {
+    /// The objects.
+    pub selection: Selection,
+    /// At most so many; 0 means all.
+    pub limit: usize,
+    /// Where the page before ended.
+    pub continue_token: String,
+    /// Which state to list.
+    pub state: State,
+}
+
+/// Which state of the world a list shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// The newest (which satisfies "any" too).
+    #[default]
+    Newest,
+    /// Not older than this revision.
+    NotOlderThan(u64),
+    /// This very revision.
+    Exactly(u64),
+}
+
+/// A page of a list.
+pub struct Page {
+    /// Its objects, in the stored version.
+    pub items: Vec<Arc<Object>>,
+    /// The snapshot's revision.
+    pub revision: u64,
+    /// For the next page; empty on the last one.
+    pub continue_token: String,
+    /// How many follow, when that is known.
+    pub remaining: Option<usize>,
+}
+
+/// Snapshots that clients are paging through, so that all pages of a list agree. Bounded in number and age, as upstream's compaction.
+#[derive(Default)]
+pub struct Paging {
+    kept: Mutex<VecDeque<(Instant, Snapshot)>>,
+}
+
+const MAX_KEPT: usize = 32;
+const MAX_AGE: Duration = Duration::from_secs(300);
+
+impl Paging {
+    fn keep(&self, snapshot: &Snapshot) {
+        let mut kept = self.kept.lock();
+        kept.retain(|(since, s)| since.elapsed() < MAX_AGE && s.revision() != snapshot.revision());
+        if kept.len() == MAX_KEPT {
+            kept.pop_front();
+        }
+        kept.push_back((Instant::now(), snapshot.clone()));
+    }
+
+    fn find(&self, revision: u64) -> Option<Snapshot> {
+        let mut kept = self.kept.lock();
+        kept.retain(|(since, _)| since.elapsed() < MAX_AGE);
+        kept.iter().find(|(_, s)| s.revision() == revision).map(|(_, s)| s.clone())
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Token {
+    v: String,
+    rv: i64,
+    start: String,
+}
+
+impl Token {
+    fn encode(revision: i64, start: &str) -> String {
+        let token = Self { v: "meta.k8s.io/v1".into(), rv: revision, start: start.into() };
+        URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).unwrap_or_default())
+    }
+
+    fn decode(text: &str) -> Result<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok();
+        let token: Option<Self> = bytes.and_then(|b| serde_json::from_slice(&b).ok());
+        token
+            .filter(|t| t.v == "meta.k8s.io/v1")
+            .ok_or_else(|| Status::bad_request("continue key is not valid: illegal base64 data or encoding"))
+    }
+}
+
+impl Registry {
+    /// A page of a collection.
+    ///
+    /// # Errors
+    /// 400 for a bad continue token, 410 for one that is too old, 504 for a revision that is still to come.
+    pub fn list(&self, target: Target<'_>, want: &Want) -> Result<Page> {
+        let current = self.store.snapshot();
+        let (snapshot, after) = self.place(target, want, current)?;
+        let prefix = target.served.prefix(target.namespace);
+        let mut page =
+            Page { items: Vec::new(), revision: snapshot.revision(), continue_token: String::new(), remaining: None };
+        if let Some(name) =
+            want.selection.name().filter(|_| !target.namespace.is_empty() || !target.served.resource.namespaced)
+        {
+            let one = Target { name, ..target };
+            page.items
+                .extend(snapshot.get(&one.key()).filter(|k| want.selection.matches(k)).map(|k| k.object().clone()));
+            return Ok(page);
+        }
+        if let Some(node) = want.selection.exact("spec.nodeName").filter(|n| !n.is_empty() && want.limit == 0)
+            && target.served.bucket == "/pods/"
+        {
+            let index = storage::node_index(node);
+            let found = snapshot.index(&index);
+            let found = found.filter(|(key, kept)| key.starts_with(&prefix) && want.selection.matches(kept));
+            page.items.extend(found.map(|(_, kept)| kept.object().clone()));
+            return Ok(page);
+        }
+        let mut last = "";
+        let mut matching = snapshot.range(&prefix, &after).filter(|(_, kept)| want.selection.matches(kept));
+        for (key, kept) in matching.by_ref() {
+            page.items.push(kept.object().clone());
+            last = key;
+            if want.limit > 0 && page.items.len() == want.limit {
+                break;
+            }
+        }
+        if want.limit > 0 && page.items.len() == want.limit {
+            let rest = if want.selection.is_everything() { matching.count() } else { matching.take(1).count() };
+            if rest > 0 {
+                page.continue_token =
+                    Token::encode(i64::try_from(snapshot.revision()).unwrap_or(-1), &last[prefix.len()..]);
+                page.remaining = want.selection.is_everything().then_some(rest);
+                self.paging.keep(&snapshot);
+            }
+        }
+        Ok(page)
+    }
+
+    /// The snapshot to list from, and after which key.
+    fn place(&self, target: Target<'_>, want: &Want, current: Snapshot) -> Result<(Snapshot, String)> {
+        let too_large = |asked: u64| {
+            let mut status = Status::new(
+                504,
+                "Timeout",
+                format!("Too large resource version: {asked}, current: {}", current.revision()),
+            );
+            let cause = json!({"reason": "ResourceVersionTooLarge", "message": "Too large resource version"});
+            status.details = json!({"causes": [cause], "retryAfterSeconds": 1});
+            status
+        };
+        if !want.continue_token.is_empty() {
+            let token = Token::decode(&want.continue_token)?;
+            let after = format!("{}{}", target.served.prefix(target.namespace), token.start);
+            let Ok(revision) = u64::try_from(token.rv) else { return Ok((current, after)) };
+            if revision == current.revision() {
+                return Ok((current, after));
+            }
+            return match self.paging.find(revision) {
+                Some(snapshot) => Ok((snapshot, after)),
+                None => Err(expired(&token.start)),
+            };
+        }
+        match want.state {
+            State::NotOlderThan(revision) | State::Exactly(revision) if revision > current.revision() => {
+                Err(too_large(revision))
+            }
+            State::Exactly(revision) if revision != current.revision() => self
+                .paging
+                .find(revision)
+                .map(|snapshot| (snapshot, String::new()))
+                .ok_or_else(|| Status::expired("The resourceVersion for the provided list is too old.")),
+            _ => Ok((current, String::new())),
+        }
+    }
+}
+
+/// 410 with a token that goes on from the newest state, for clients that can live with that.
+fn expired(start: &str) -> Status {
+    let mut status = Status::expired(
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+    );
+    status.details = json!({"inconsistentContinue": Token::encode(-1, start)});
+    status
+}
