@@ -7,7 +7,7 @@
 //! ```
 
 use crate::{
-    auth::{Attributes, Auth, Credentials, Decision, User},
+    auth::{self, Attributes, Auth, Credentials, Decision, User},
     discovery::Discovery,
     health::Health,
     http::{
@@ -21,7 +21,7 @@ use crate::{
     resources,
     route::{Query, RequestInfo},
 };
-use coracle_api::{Resource, Result, Status};
+use coracle_api::{Result, Status};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use hyper::body::Incoming;
 use std::{sync::Arc, time::Duration};
@@ -79,7 +79,11 @@ pub async fn handle(app: Arc<App>, peer: Peer, request: Request<Incoming>) -> Re
         Ok(Err(status)) => body::status(&status),
         Err(error) => {
             tracing::error!(%error, "a request panicked");
-            body::status(&Status::new(500, "InternalError", "This request caused apiserver to panic. Look in the logs for details."))
+            body::status(&Status::new(
+                500,
+                "InternalError",
+                "This request caused apiserver to panic. Look in the logs for details.",
+            ))
         }
     };
     if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
@@ -98,7 +102,7 @@ async fn answer(
     query: Query,
 ) -> Result<Response<Body>> {
     let user = authenticate(&app, &peer, request.headers())?;
-    let user = impersonate(&app, user, request.headers())?;
+    let user = auth::impersonate(&*app.auth.authorizer, user, request.headers())?;
     authorize(&app, &user, &info, &query)?;
     let (headers, method) = (request.headers().clone(), request.method().clone());
     let ask = Ask { info, query, headers, method, caller: Caller::new(user) };
@@ -121,7 +125,8 @@ async fn answer(
 }
 
 fn is_long(ask: &Ask) -> bool {
-    ask.info.verb == "watch" || matches!(ask.info.subresource.as_str(), "log" | "exec" | "attach" | "portforward" | "proxy")
+    ask.info.verb == "watch"
+        || matches!(ask.info.subresource.as_str(), "log" | "exec" | "attach" | "portforward" | "proxy")
 }
 
 fn authenticate(app: &App, peer: &Peer, headers: &HeaderMap) -> Result<User> {
@@ -142,61 +147,6 @@ fn authenticate(app: &App, peer: &Peer, headers: &HeaderMap) -> Result<User> {
     Ok(app.auth.authenticator.authenticate(credentials)?.unwrap_or_else(User::anonymous))
 }
 
-/// `Impersonate-User` and its companions: each part is a permission of its own.
-fn impersonate(app: &App, user: User, headers: &HeaderMap) -> Result<User> {
-    let text = |v: &HeaderValue| v.to_str().map(ToString::to_string).unwrap_or_default();
-    let Some(name) = headers.get("impersonate-user").map(text).filter(|n| !n.is_empty()) else {
-        if headers.keys().any(|k| k.as_str().starts_with("impersonate-")) {
-            return Err(Status::internal("requested impersonation without a user: Impersonate-User is missing"));
-        }
-        return Ok(user);
-    };
-    let check = |group: &str, resource: &str, subresource: &str, namespace: &str, name: &str| {
-        let attributes = Attributes {
-            verb: "impersonate".into(),
-            group: group.into(),
-            version: "v1".into(),
-            resource: resource.into(),
-            subresource: subresource.into(),
-            namespace: namespace.into(),
-            name: name.into(),
-            ..Attributes::default()
-        };
-        decide(app, &user, &attributes)
-    };
-    let mut other = User { name: name.clone(), ..User::default() };
-    match name.strip_prefix("system:serviceaccount:").and_then(|n| n.split_once(':')) {
-        Some((namespace, account)) => {
-            check("", "serviceaccounts", "", namespace, account)?;
-            other.groups = vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{namespace}")];
-        }
-        None => check("", "users", "", "", &name)?,
-    }
-    let groups: Vec<String> = headers.get_all("impersonate-group").iter().map(text).collect();
-    for group in &groups {
-        check("", "groups", "", "", group)?;
-    }
-    if !groups.is_empty() {
-        other.groups = groups;
-    }
-    if let Some(uid) = headers.get("impersonate-uid").map(text) {
-        check("authentication.k8s.io", "uids", "", "", &uid)?;
-        other.uid = uid;
-    }
-    for (key, value) in headers {
-        if let Some(extra) = key.as_str().strip_prefix("impersonate-extra-") {
-            let (extra, value) = (crate::route::decode(extra), text(value));
-            check("authentication.k8s.io", "userextras", &extra, "", &value)?;
-            other.extra.entry(extra).or_default().push(value);
-        }
-    }
-    let all = if other.name == "system:anonymous" { "system:unauthenticated" } else { "system:authenticated" };
-    if !other.in_group(all) {
-        other.groups.push(all.into());
-    }
-    Ok(other)
-}
-
 fn authorize(app: &App, user: &User, info: &RequestInfo, query: &Query) -> Result<()> {
     let mut attributes = Attributes::of(info);
     attributes.field_selector = query.get("fieldSelector").unwrap_or_default().to_string();
@@ -204,42 +154,15 @@ fn authorize(app: &App, user: &User, info: &RequestInfo, query: &Query) -> Resul
     decide(app, user, &attributes)
 }
 
-fn decide(app: &App, user: &User, attributes: &Attributes) -> Result<()> {
+/// 403 unless `user` may.
+///
+/// # Errors
+/// That.
+pub fn decide(app: &App, user: &User, attributes: &Attributes) -> Result<()> {
     match app.auth.authorizer.authorize(user, attributes) {
         Decision::Allow => Ok(()),
-        Decision::Deny(reason) => Err(forbidden(user, attributes, &reason)),
+        Decision::Deny(reason) => Err(auth::forbidden(user, attributes, &reason)),
     }
-}
-
-/// 403 in upstream's words.
-pub fn forbidden(user: &User, a: &Attributes, reason: &str) -> Status {
-    let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-    if a.resource.is_empty() {
-        let message = format!("forbidden: User {:?} cannot {} path {:?}{reason}", user.name, a.verb, a.path);
-        return Status { details: serde_json::json!({}), ..Status::new(403, "Forbidden", message) };
-    }
-    let resource = if a.subresource.is_empty() { a.resource.clone() } else { format!("{}/{}", a.resource, a.subresource) };
-    let scope = if a.namespace.is_empty() {
-        " at the cluster scope".to_string()
-    } else {
-        format!(" in the namespace {:?}", a.namespace)
-    };
-    let who = format!("User {:?} cannot {} resource {resource:?} in API group {:?}{scope}{reason}", user.name, a.verb, a.group);
-    let named = Resource {
-        group: a.group.clone().into(),
-        version: a.version.clone().into(),
-        plural: a.resource.clone().into(),
-        kind: String::new().into(),
-        namespaced: true,
-    };
-    let mut status = Status::forbidden(&named, &a.name, &who);
-    if a.name.is_empty() {
-        status.message = format!("{} is forbidden: {who}", named.qualified());
-        if let Some(details) = status.details.as_object_mut() {
-            details.remove("name");
-        }
-    }
-    status
 }
 
 async fn dispatch(app: &Arc<App>, ask: &Ask, request: Request<Incoming>) -> Result<Response<Body>> {

@@ -51,3 +51,14 @@ pub fn patch(
 pub fn patch_scale(_scale: Value, _patch: &Patch) -> Result<Value> {
     Err(Status::new(415, "UnsupportedMediaType", "patches are not served yet"))
 }
+
+/// The body of a patch.
+///
+/// # Errors
+/// 400 when it is no JSON (or, for apply, no YAML).
+pub fn patch_body(kind: PatchKind, bytes: &[u8]) -> Result<Value> {
+    if kind == PatchKind::Apply {
+        return body("", bytes, Media::Yaml, FieldValidation::Ignore).map(|(value, _)| value);
+    }
+    serde_json::from_slice(bytes).map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))
+}

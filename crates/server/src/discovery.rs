@@ -58,7 +58,8 @@ impl Discovery {
 
     /// `/`.
     pub fn paths(&self) -> Value {
-        let mut paths = vec!["/.well-known/openid-configuration".to_string(), "/api".into(), "/api/v1".into(), "/apis".into()];
+        let mut paths =
+            vec!["/.well-known/openid-configuration".to_string(), "/api".into(), "/api/v1".into(), "/apis".into()];
         for group in self.groups.iter().filter(|g| !g.name.is_empty()) {
             paths.push(format!("/apis/{}", group.name));
             paths.extend(group.versions.iter().map(|(v, _)| format!("/apis/{}/{v}", group.name)));
@@ -86,7 +87,8 @@ impl Discovery {
             ["apis"] => match aggregated_version(headers) {
                 Some(version) => return Some(send(&self.others, version, headers)),
                 None => {
-                    let groups: Vec<Value> = self.groups.iter().filter(|g| !g.name.is_empty()).map(group_value).collect();
+                    let groups: Vec<Value> =
+                        self.groups.iter().filter(|g| !g.name.is_empty()).map(group_value).collect();
                     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
                 }
             },

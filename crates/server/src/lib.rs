@@ -5,12 +5,27 @@
 //! (service addresses, pod binding and eviction, namespace finalisation).
 
 pub mod admission;
+mod app;
 pub mod auth;
+mod bootstrap;
 pub mod catalog;
+mod client;
 mod decode;
+mod discovery;
+mod health;
 pub mod http;
+mod metrics;
+mod openapi;
+mod options;
+mod proxy;
 pub mod registry;
+mod resources;
 pub mod route;
+mod server;
 pub mod storage;
+mod table;
 pub mod view;
 pub mod watch;
+
+pub use auth::User;
+pub use server::{KUBERNETES_VERSION, Server, ServerConfig, StartError};

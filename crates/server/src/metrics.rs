@@ -78,9 +78,16 @@ impl Metrics {
         let mut out = String::new();
         let counts = self.counts.lock();
         // writing to a String cannot fail
-        let _ = writeln!(out, "# HELP apiserver_request_total Counter of apiserver requests.\n# TYPE apiserver_request_total counter");
+        let _ = writeln!(
+            out,
+            "# HELP apiserver_request_total Counter of apiserver requests.\n# TYPE apiserver_request_total counter"
+        );
         for ((verb, resource, code), n) in &counts.requests {
-            let _ = writeln!(out, "apiserver_request_total{{code=\"{code}\",resource={resource:?},verb={:?}}} {n}", verb.to_uppercase());
+            let _ = writeln!(
+                out,
+                "apiserver_request_total{{code=\"{code}\",resource={resource:?},verb={:?}}} {n}",
+                verb.to_uppercase()
+            );
         }
         let _ = writeln!(
             out,

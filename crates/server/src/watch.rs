@@ -64,6 +64,13 @@ impl Selection {
         Ok(Self { labels: labels.clone(), fields, kind: served.kind })
     }
 
+    /// Of these only the object of that name.
+    #[must_use]
+    pub fn only(mut self, name: &str) -> Self {
+        self.fields.push((FieldRef::Name, name.to_string(), true));
+        self
+    }
+
     /// Whether everything is meant.
     pub fn is_everything(&self) -> bool {
         self.fields.is_empty() && self.labels.is_everything()
@@ -317,10 +324,15 @@ pub fn lines(
                     None => frame("BOOKMARK", &bytes),
                 }
             }
-            Item::Error(status) => frame("ERROR", &serde_json::to_vec(&status.to_value()).unwrap_or_default()),
+            Item::Error(status) => error_line(&status),
         };
         Some((line, (watch, served, convert)))
     })
+}
+
+/// The line that ends a watch that cannot go on.
+pub fn error_line(status: &Status) -> Bytes {
+    frame("ERROR", &serde_json::to_vec(&status.to_value()).unwrap_or_default())
 }
 
 /// The watch as events for a caller in this process.

@@ -71,6 +71,17 @@ pub fn status(status: &Status) -> Response<Body> {
     response
 }
 
+/// Pieces of a body.
+pub type Pieces = std::pin::Pin<Box<dyn Stream<Item = Bytes> + Send>>;
+
+/// As [`maybe_gzip`], for bytes that are shared.
+pub fn maybe_gzip_bytes(accepts_gzip: bool, code: u16, bytes: Bytes) -> Response<Body> {
+    if !accepts_gzip || bytes.len() < GZIP_FROM {
+        return json_bytes(code, bytes);
+    }
+    maybe_gzip(true, code, bytes.to_vec())
+}
+
 /// Compresses a large body if the client takes gzip.
 pub fn maybe_gzip(accepts_gzip: bool, code: u16, bytes: Vec<u8>) -> Response<Body> {
     if !accepts_gzip || bytes.len() < GZIP_FROM {

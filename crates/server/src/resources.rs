@@ -1,0 +1,407 @@
+//! Requests about resources: from HTTP to the registry, and back to the form that the client wants.
+
+use crate::{
+    app::{App, Ask},
+    auth::Attributes,
+    catalog::Served,
+    decode,
+    http::{
+        body::{self, Body},
+        negotiate::{self, Form},
+    },
+    options, proxy,
+    registry::{Change, Deleted, Target, list},
+    table::{self, Include},
+    watch::{self, Watch},
+};
+use bytes::Bytes;
+use coracle_api::{DeleteOptions, Object, Patch, PatchKind, Result, Status, options::FieldValidation};
+use coracle_kinds::{Action, Context};
+use http::{HeaderValue, Request, Response, header};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// The largest request body, as upstream.
+const MAX_BODY: usize = 3 << 20;
+
+/// Answers a request that names a resource.
+pub async fn serve(app: &Arc<App>, ask: &Ask, request: Request<Incoming>) -> Result<Response<Body>> {
+    let info = &ask.info;
+    let Some(served) = app.registry.catalog.find(&info.group, &info.version, &info.resource).cloned() else {
+        return Ok(body::text(404, "404 page not found\n"));
+    };
+    let namespace = if served.resource.namespaced { info.namespace.as_str() } else { "" };
+    if served.resource.namespaced && namespace.is_empty() && !info.name.is_empty() && path_names_object(ask) {
+        return Err(not_served());
+    }
+    let target = Target { served: &served, namespace, name: path_name(ask), subresource: &info.subresource };
+    if !info.subresource.is_empty() {
+        return subresource(app, ask, target, request).await;
+    }
+    let verb = info.verb.as_str();
+    if !served.kind.verbs.contains(&verb) {
+        return Err(Status::method_not_allowed());
+    }
+    if !served.kind.is_stored() {
+        return ask_only(app, ask, target, request).await;
+    }
+    match verb {
+        "get" => get(app, ask, target),
+        "list" => list(app, ask, target),
+        "watch" => start_watch(app, ask, served.clone(), target),
+        "create" => create(app, ask, target, request).await,
+        "update" => update(app, ask, target, request).await,
+        "patch" => patch(app, ask, target, request).await,
+        "delete" => delete(app, ask, target, request).await,
+        "deletecollection" => delete_collection(app, ask, target, request).await,
+        _ => Err(Status::method_not_allowed()),
+    }
+}
+
+/// The name in the path. (For lists by `metadata.name` the route knows a name too; that one is only for authorization.)
+fn path_name(ask: &Ask) -> &str {
+    if path_names_object(ask) { &ask.info.name } else { "" }
+}
+
+fn path_names_object(ask: &Ask) -> bool {
+    !matches!(ask.info.verb.as_str(), "list" | "watch" | "deletecollection")
+        || ask.info.path.trim_end_matches('/').ends_with(&format!("/{}", ask.info.name)) && ask.info.verb == "get"
+}
+
+fn not_served() -> Status {
+    Status::new(404, "NotFound", "the server could not find the requested resource")
+}
+
+async fn read(request: Request<Incoming>) -> Result<Bytes> {
+    let body = Limited::new(request.into_body(), MAX_BODY);
+    match body.collect().await {
+        Ok(all) => Ok(all.to_bytes()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(Status::new(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {MAX_BODY}")))
+        }
+        Err(error) => Err(Status::bad_request(format!("the request body could not be read: {error}"))),
+    }
+}
+
+/// The body as a value of the type `schema` (empty: any object).
+async fn decoded(ask: &Ask, schema: &str, request: Request<Incoming>, validation: FieldValidation) -> Result<Value> {
+    let media = negotiate::body_media(&ask.headers)?;
+    let bytes = read(request).await?;
+    let (value, warnings) = decode::body(schema, &bytes, media, validation)?;
+    ask.caller.warn(warnings);
+    Ok(value)
+}
+
+/// One object, in the form that the client wants.
+fn object(ask: &Ask, code: u16, served: &Served, object: &Arc<Object>) -> Result<Response<Body>> {
+    match negotiate::accept(&ask.headers)? {
+        Form::Object => {
+            let object = served.present(object)?;
+            Ok(body::maybe_gzip_bytes(negotiate::accepts_gzip(&ask.headers), code, object.json().clone()))
+        }
+        Form::Partial => {
+            let value = served.present(object)?.value();
+            Ok(body::json(code, &table::partial(&value)))
+        }
+        Form::Table => {
+            let metadata = json!({"resourceVersion": object.revision().to_string()});
+            let include = Include::parse(ask.query.get("includeObject"))?;
+            Ok(body::json(code, &table::table(served, [&**object], metadata, include, &context())))
+        }
+    }
+}
+
+fn context() -> Context {
+    Context { now: jiff::Timestamp::now() }
+}
+
+fn get(app: &App, ask: &Ask, target: Target<'_>) -> Result<Response<Body>> {
+    object(ask, 200, target.served, &app.registry.get(target)?)
+}
+
+fn list(app: &App, ask: &Ask, target: Target<'_>) -> Result<Response<Body>> {
+    let form = negotiate::accept(&ask.headers)?;
+    let want = options::list(target.served, &ask.query)?;
+    let page = app.registry.list(target, &want)?;
+    let mut metadata = json!({"resourceVersion": page.revision.to_string()});
+    if !page.continue_token.is_empty() {
+        metadata["continue"] = json!(page.continue_token);
+    }
+    if let Some(remaining) = page.remaining {
+        metadata["remainingItemCount"] = json!(remaining);
+    }
+    let gzip = negotiate::accepts_gzip(&ask.headers);
+    let served = target.served;
+    match form {
+        Form::Object => Ok(body::maybe_gzip(gzip, 200, list_bytes(served, &metadata, &page)?)),
+        Form::Partial => {
+            let items = page.items.iter().map(|o| served.present(o).map(|o| table::partial(&o.value())));
+            let items: Vec<Value> = items.collect::<Result<_>>()?;
+            let list = json!({
+                "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": items,
+            });
+            Ok(body::maybe_gzip(gzip, 200, serde_json::to_vec(&list).map_err(Status::internal)?))
+        }
+        Form::Table => {
+            let include = Include::parse(ask.query.get("includeObject"))?;
+            let objects = page.items.iter().map(|o| &**o);
+            let table = table::table(served, objects, metadata, include, &context());
+            Ok(body::maybe_gzip(gzip, 200, serde_json::to_vec(&table).map_err(Status::internal)?))
+        }
+    }
+}
+
+/// A list is its objects' bytes, one after the other.
+fn list_bytes(served: &Served, metadata: &Value, page: &list::Page) -> Result<Vec<u8>> {
+    let size: usize = page.items.iter().map(|o| o.json().len() + 1).sum();
+    let mut out = Vec::with_capacity(size + 256);
+    out.extend_from_slice(
+        format!(
+            "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[",
+            served.kind.list_kind,
+            served.resource.api_version()
+        )
+        .as_bytes(),
+    );
+    for (i, object) in page.items.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        if served.is_native() {
+            out.extend_from_slice(object.json());
+        } else {
+            out.extend_from_slice(served.present(object)?.json());
+        }
+    }
+    out.extend_from_slice(b"]}\n");
+    Ok(out)
+}
+
+fn start_watch(app: &App, ask: &Ask, served: Arc<Served>, target: Target<'_>) -> Result<Response<Body>> {
+    let form = negotiate::accept(&ask.headers)?;
+    let mut want = options::watch(&served, target.namespace, &ask.query)?;
+    // the deprecated /watch/… paths name one object
+    if ask.info.path.contains("/watch/") && !ask.info.name.is_empty() {
+        want.selection = want.selection.only(&ask.info.name);
+    }
+    let include = Include::parse(ask.query.get("includeObject"))?;
+    let convert: Option<Arc<dyn Fn(&Object) -> Bytes + Send + Sync>> = match form {
+        Form::Object if served.is_native() => None,
+        _ => {
+            let served = served.clone();
+            Some(Arc::new(move |object: &Object| convert(&served, form, include, object)))
+        }
+    };
+    let lines: body::Pieces = match Watch::begin(&app.registry.store, want, app.stop.clone()) {
+        Ok(watch) => Box::pin(watch::lines(watch, served, convert)),
+        // as upstream's watch cache: the watch begins, and says that it cannot go on
+        Err(status) => {
+            let line = watch::error_line(&status);
+            Box::pin(futures::stream::iter([line]))
+        }
+    };
+    let mut response = Response::new(body::streamed(lines));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    Ok(response)
+}
+
+fn convert(served: &Served, form: Form, include: Include, object: &Object) -> Bytes {
+    let mut value = object.value();
+    served.from_storage(&mut value);
+    let value = match form {
+        Form::Object => value,
+        Form::Partial => table::partial(&value),
+        Form::Table => {
+            let metadata = json!({"resourceVersion": object.revision().to_string()});
+            table::table(served, [object], metadata, include, &context())
+        }
+    };
+    serde_json::to_vec(&value).unwrap_or_default().into()
+}
+
+async fn create(app: &App, ask: &Ask, target: Target<'_>, request: Request<Incoming>) -> Result<Response<Body>> {
+    let options = options::write(ask)?;
+    let body = decoded(ask, target.served.kind.schema, request, options.field_validation).await?;
+    let created = app.registry.create(&ask.caller, Target { name: "", ..target }, body, &options).await?;
+    object(ask, 201, target.served, &created)
+}
+
+async fn update(app: &App, ask: &Ask, target: Target<'_>, request: Request<Incoming>) -> Result<Response<Body>> {
+    let options = options::write(ask)?;
+    let body = decoded(ask, target.served.kind.schema, request, options.field_validation).await?;
+    let code = created_code(app, ask, target)?;
+    let updated = app.registry.update(&ask.caller, target, Change::Replace(body), &options).await?;
+    object(ask, code, target.served, &updated)
+}
+
+/// 201 if the write will create; that is then a create also for authorization.
+fn created_code(app: &App, ask: &Ask, target: Target<'_>) -> Result<u16> {
+    if !target.subresource.is_empty() || app.registry.get(target).is_ok() {
+        return Ok(200);
+    }
+    let apply = ask.info.verb == "patch";
+    if apply || target.served.kind.create_on_update {
+        let mut attributes = Attributes::of(&ask.info);
+        attributes.verb = "create".into();
+        crate::app::decide(app, &ask.caller.user, &attributes)?;
+    }
+    Ok(201)
+}
+
+async fn patch(app: &App, ask: &Ask, target: Target<'_>, request: Request<Incoming>) -> Result<Response<Body>> {
+    let options = options::write(ask)?;
+    let patch = read_patch(ask, request).await?;
+    let code = if patch.kind == PatchKind::Apply { created_code(app, ask, target)? } else { 200 };
+    let updated = app.registry.update(&ask.caller, target, Change::Patch(patch), &options).await?;
+    object(ask, code, target.served, &updated)
+}
+
+async fn read_patch(ask: &Ask, request: Request<Incoming>) -> Result<Patch> {
+    let kind = negotiate::patch_kind(&ask.headers)?;
+    if kind == PatchKind::Apply && ask.query.get("fieldManager").unwrap_or_default().is_empty() {
+        let resource = coracle_api::Resource::fixed("meta.k8s.io", "v1", "patchoptions", "PatchOptions", false);
+        let error = coracle_api::FieldError::required("fieldManager", "is required for apply patch");
+        return Err(Status::invalid(&resource, "", &[error]));
+    }
+    let bytes = read(request).await?;
+    let body = decode::patch_body(kind, &bytes)?;
+    Ok(Patch { kind, body })
+}
+
+async fn delete_options(ask: &Ask, request: Request<Incoming>) -> Result<DeleteOptions> {
+    let bytes = read(request).await?;
+    let mut options = if bytes.is_empty() {
+        DeleteOptions::default()
+    } else {
+        let (value, _) = decode::body("", &bytes, negotiate::body_media(&ask.headers)?, FieldValidation::Ignore)?;
+        serde_json::from_value(value)
+            .map_err(|e| Status::bad_request(format!("DeleteOptions cannot be decoded: {e}")))?
+    };
+    options::delete(&ask.query, &mut options)?;
+    Ok(options)
+}
+
+async fn delete(app: &App, ask: &Ask, target: Target<'_>, request: Request<Incoming>) -> Result<Response<Body>> {
+    let options = delete_options(ask, request).await?;
+    match app.registry.delete(&ask.caller, target, &options).await? {
+        Deleted::Going(left) => object(ask, 200, target.served, &left),
+        // upstream's pods come back whole
+        Deleted::Gone(last) if target.served.bucket == "/pods/" => object(ask, 200, target.served, &last),
+        Deleted::Gone(last) => {
+            let resource = &target.served.resource;
+            let mut details = json!({"name": target.name, "kind": resource.plural, "uid": last.meta().uid});
+            if !resource.group.is_empty() {
+                details["group"] = json!(resource.group);
+            }
+            Ok(body::json(200, &success(details)))
+        }
+    }
+}
+
+fn success(details: Value) -> Value {
+    let mut status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"});
+    if !details.is_null() {
+        status["details"] = details;
+    }
+    status
+}
+
+async fn delete_collection(
+    app: &App,
+    ask: &Ask,
+    target: Target<'_>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>> {
+    let options = delete_options(ask, request).await?;
+    let want = options::list(target.served, &ask.query)?;
+    let items = app.registry.delete_collection(&ask.caller, target, &want.selection, &options).await?;
+    let revision = app.registry.store.revision();
+    let metadata = json!({"resourceVersion": revision.to_string()});
+    let page = list::Page { items, revision, continue_token: String::new(), remaining: None };
+    Ok(body::json_bytes(200, list_bytes(target.served, &metadata, &page)?))
+}
+
+/// Kinds that are asked and never stored: reviews, and the collection form of bindings.
+async fn ask_only(app: &App, ask: &Ask, target: Target<'_>, request: Request<Incoming>) -> Result<Response<Body>> {
+    let options = options::write(ask)?;
+    let body = decoded(ask, target.served.kind.schema, request, options.field_validation).await?;
+    answer_question(app, ask, target, body, &options).await
+}
+
+async fn answer_question(
+    app: &App,
+    ask: &Ask,
+    target: Target<'_>,
+    body: Value,
+    options: &coracle_api::WriteOptions,
+) -> Result<Response<Body>> {
+    let resource = &target.served.resource;
+    if resource.plural == "bindings" && resource.group.is_empty() {
+        let name = body["metadata"]["name"].as_str().unwrap_or_default().to_string();
+        let pods = app.registry.catalog.find("", "v1", "pods").cloned().ok_or_else(not_served)?;
+        let pod = Target { served: &pods, namespace: target.namespace, name: &name, subresource: "binding" };
+        app.registry.bind(&ask.caller, pod, &body, options).await?;
+        return Ok(body::json(201, &success(Value::Null)));
+    }
+    match app.auth.reviewer.review(&ask.caller.user, resource, target.namespace, body) {
+        Some(answer) => Ok(body::json(201, &answer?)),
+        None => Err(Status::method_not_allowed()),
+    }
+}
+
+async fn subresource(
+    app: &Arc<App>,
+    ask: &Ask,
+    target: Target<'_>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>> {
+    let Some(sub) = target.served.kind.subresource(target.subresource) else { return Err(not_served()) };
+    let verb = ask.info.verb.as_str();
+    if !sub.verbs.contains(&verb) {
+        return Err(Status::method_not_allowed());
+    }
+    let registry = &app.registry;
+    match sub.action {
+        Action::Log | Action::Exec | Action::Attach | Action::PortForward | Action::Proxy => {
+            proxy::serve(app, ask, target, sub.action, request).await
+        }
+        Action::Scale { .. } => {
+            let options = options::write(ask)?;
+            let scale = match verb {
+                "get" => registry.get_scale(target)?,
+                "update" => {
+                    let body = decoded(ask, sub.schema, request, options.field_validation).await?;
+                    registry.put_scale(&ask.caller, target, body, &options).await?
+                }
+                _ => {
+                    let patch = read_patch(ask, request).await?;
+                    registry.patch_scale(&ask.caller, target, &patch, &options).await?
+                }
+            };
+            Ok(body::json(200, &scale))
+        }
+        Action::Binding | Action::Eviction | Action::Token => {
+            let options = options::write(ask)?;
+            let body = decoded(ask, sub.schema, request, options.field_validation).await?;
+            match sub.action {
+                Action::Binding => registry.bind(&ask.caller, target, &body, &options).await?,
+                Action::Eviction => registry.evict(&ask.caller, target, &body, &options).await?,
+                _ => {
+                    let user = &ask.caller.user;
+                    let token = app.auth.reviewer.token(user, target.namespace, target.name, body)?;
+                    return Ok(body::json(201, &token));
+                }
+            }
+            Ok(body::json(201, &success(Value::Null)))
+        }
+        _ => match verb {
+            "get" => get(app, ask, target),
+            "update" => update(app, ask, target, request).await,
+            "patch" => patch(app, ask, target, request).await,
+            _ => Err(Status::method_not_allowed()),
+        },
+    }
+}
