@@ -144,7 +144,7 @@ impl Server {
             view: StoreView::new(store.clone()),
             store,
             catalog: catalog.clone(),
-            chain: Chain::standard(),
+            chain: Chain::standard(&auth.authorizer),
             authorizer: auth.authorizer.clone(),
             clock: config.clock.clone(),
             allocator: Allocator { services, node_ports: config.node_ports },
