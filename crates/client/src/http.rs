@@ -8,7 +8,7 @@ mod query;
 mod tls;
 mod wire;
 
-pub use tls::{ca_hash, discover_ca};
+pub use tls::{ca_hash, discover_ca, unverified};
 
 use crate::{Client, ObjectList, WatchEvent, kubeconfig};
 use async_trait::async_trait;

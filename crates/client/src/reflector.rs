@@ -168,6 +168,14 @@ impl Kept {
         let _ = self.synced.clone().wait_for(|synced| *synced).await;
     }
 
+    /// Like [`Kept::synced`], without holding on to this.
+    pub fn wait(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut synced = self.synced.clone();
+        async move {
+            let _ = synced.wait_for(|synced| *synced).await;
+        }
+    }
+
     /// Whether the selection was listed once.
     pub fn is_synced(&self) -> bool {
         *self.synced.borrow()
