@@ -1,6 +1,12 @@
 //! From a request body to a value of the right shape: unknown fields dropped (and told), wrong types refused.
 
-use coracle_api::{Media, Patch, PatchKind, Result, Schema, Status, WriteOptions, options::FieldValidation, schema};
+use crate::registry::Target;
+use coracle_api::{
+    Media, Patch, PatchKind, Result, Schema, Status, WriteOptions,
+    managed::{self, OnConflict, Writer},
+    options::FieldValidation,
+    protobuf, schema,
+};
 use coracle_kinds::Kind;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -14,6 +20,23 @@ pub fn body(schema: &str, bytes: &[u8], media: Media, validation: FieldValidatio
     Ok((decoded.value, decoded.warnings))
 }
 
+/// Decodes a protobuf body as the type named `schema`.
+///
+/// # Errors
+/// 400 when it is no such message, 415 for kinds that have no protobuf form.
+pub fn protobuf_body(schema: &str, bytes: &[u8]) -> Result<Value> {
+    let of = Schema::builtin().type_named(schema).ok_or_else(|| {
+        Status::new(
+            415,
+            "UnsupportedMediaType",
+            "the body of the request was in an unknown format - this kind has no protobuf form; send application/json",
+        )
+    })?;
+    let value = protobuf::decode(bytes, of)?;
+    // dates, quantities and empty lists become what they are in JSON
+    schema::decode::conform(&value, of, FieldValidation::Ignore).map(|d| d.value)
+}
+
 /// Makes a value of a kind what decoding would have made it.
 ///
 /// # Errors
@@ -25,31 +48,53 @@ pub fn conform(kind: &Kind, value: &Value, validation: FieldValidation) -> Resul
     }
 }
 
-/// Applies a patch to the current version of an object.
+/// Applies a patch to the current version of an object; the result still has to be conformed to its kind.
 ///
 /// # Errors
-/// 400 and 422 when the patch does not fit.
-pub fn patch(
-    _kind: &Kind,
-    _name: &str,
-    _base: Value,
-    patch: &Patch,
-    _options: &WriteOptions,
-    _now: Timestamp,
-) -> Result<Value> {
+/// 400, 409 (apply) and 422 when the patch does not fit.
+pub fn patch(target: Target<'_>, base: Value, patch: &Patch, options: &WriteOptions, now: Timestamp) -> Result<Value> {
+    let kind = target.served.kind;
+    let of = Schema::builtin().type_named(kind.schema);
     match patch.kind {
-        PatchKind::Json | PatchKind::Merge | PatchKind::Strategic | PatchKind::Apply => {
-            Err(Status::new(415, "UnsupportedMediaType", "patches are not served yet"))
-        }
+        PatchKind::Apply => apply(target, Some(base), &patch.body, options, now),
+        _ => coracle_api::apply_patch(patch, base, of),
     }
+}
+
+/// Server-side apply of a configuration; `live` is `None` if apply creates the object.
+///
+/// # Errors
+/// 409 when others own what would change.
+pub fn apply(
+    target: Target<'_>,
+    live: Option<Value>,
+    applied: &Value,
+    options: &WriteOptions,
+    now: Timestamp,
+) -> Result<Value> {
+    let kind = target.served.kind;
+    let (applied, _) = conform(kind, applied, options.field_validation)?;
+    let conflict = if options.force { OnConflict::Take } else { OnConflict::Refuse };
+    let writer = Writer { manager: &options.field_manager, subresource: target.subresource, time: now };
+    managed::apply(live, applied, writer, conflict, Schema::builtin().type_named(kind.schema))
+}
+
+/// Notes in `new` who changed what since `old`.
+pub fn track(target: Target<'_>, old: Option<&Value>, new: &mut Value, options: &WriteOptions, now: Timestamp) {
+    let writer = Writer { manager: &options.field_manager, subresource: target.subresource, time: now };
+    managed::track_update(old, new, writer, Schema::builtin().type_named(target.served.kind.storage().schema));
 }
 
 /// Applies a patch to a Scale.
 ///
 /// # Errors
 /// As [`patch`].
-pub fn patch_scale(_scale: Value, _patch: &Patch) -> Result<Value> {
-    Err(Status::new(415, "UnsupportedMediaType", "patches are not served yet"))
+pub fn patch_scale(scale: Value, patch: &Patch) -> Result<Value> {
+    match patch.kind {
+        // a Scale keeps no books of its own: applying one sets its count
+        PatchKind::Apply => Ok(coracle_api::patch::merge(scale, &patch.body)),
+        _ => coracle_api::apply_patch(patch, scale, Schema::builtin().type_of("autoscaling", "v1", "Scale")),
+    }
 }
 
 /// The body of a patch.

@@ -87,6 +87,9 @@ async fn read(request: Request<Incoming>) -> Result<Bytes> {
 
 /// The body as a value of the type `schema` (empty: any object).
 async fn decoded(ask: &Ask, schema: &str, request: Request<Incoming>, validation: FieldValidation) -> Result<Value> {
+    if negotiate::is_protobuf(&ask.headers) {
+        return decode::protobuf_body(schema, &read(request).await?);
+    }
     let media = negotiate::body_media(&ask.headers)?;
     let bytes = read(request).await?;
     let (value, warnings) = decode::body(schema, &bytes, media, validation)?;
@@ -276,7 +279,11 @@ async fn delete_options(ask: &Ask, request: Request<Incoming>) -> Result<DeleteO
     let mut options = if bytes.is_empty() {
         DeleteOptions::default()
     } else {
-        let (value, _) = decode::body("", &bytes, negotiate::body_media(&ask.headers)?, FieldValidation::Ignore)?;
+        let value = if negotiate::is_protobuf(&ask.headers) {
+            decode::protobuf_body("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions", &bytes)?
+        } else {
+            decode::body("", &bytes, negotiate::body_media(&ask.headers)?, FieldValidation::Ignore)?.0
+        };
         serde_json::from_value(value)
             .map_err(|e| Status::bad_request(format!("DeleteOptions cannot be decoded: {e}")))?
     };

@@ -155,7 +155,7 @@ impl Server {
             registry,
             auth,
             discovery: Discovery::new(&catalog, &SocketAddr::new(advertise, address.port()).to_string()),
-            openapi: OpenApi::default(),
+            openapi: OpenApi::new(&catalog),
             health: Health::default(),
             metrics: Metrics::default(),
             nodes: Nodes::new(tls::client_config(&authority, Some(calling.clone()))?),

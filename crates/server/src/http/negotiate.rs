@@ -63,6 +63,11 @@ pub fn content_type(headers: &HeaderMap) -> &str {
     value.split(';').next().unwrap_or_default().trim()
 }
 
+/// Whether the request body is protobuf.
+pub fn is_protobuf(headers: &HeaderMap) -> bool {
+    content_type(headers) == "application/vnd.kubernetes.protobuf"
+}
+
 /// The syntax of an object in a request body.
 ///
 /// # Errors
@@ -72,7 +77,7 @@ pub fn body_media(headers: &HeaderMap) -> Result<Media> {
         // an absent type is read as JSON, as upstream
         "" | "application/json" | "*/*" | "text/json" => Ok(Media::Json),
         "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(Media::Yaml),
-        other => Err(unsupported(other, "application/json, application/yaml")),
+        other => Err(unsupported(other, "application/json, application/yaml, application/vnd.kubernetes.protobuf")),
     }
 }
 

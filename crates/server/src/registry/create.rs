@@ -1,11 +1,20 @@
 //! Create.
 
 use super::{Caller, RETRIES, Registry, Target, meta, rejected};
-use crate::admission::Operation;
+use crate::{admission::Operation, decode};
 use coracle_api::{Draft, Object, Result, Status, WriteOptions};
 use coracle_store::{Expect, Op, Rejected};
 use serde_json::{Value, json};
 use std::sync::Arc;
+
+/// Whether the fields' owners still have to be noted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tracking {
+    /// As those of a create or update.
+    Update,
+    /// They are in the object: it was applied.
+    Done,
+}
 
 impl Registry {
     /// Creates an object from a decoded body. `target.name` is empty; the body names it, or `generateName` does.
@@ -16,8 +25,19 @@ impl Registry {
         &self,
         caller: &Caller,
         target: Target<'_>,
+        body: Value,
+        options: &WriteOptions,
+    ) -> Result<Arc<Object>> {
+        self.create_tracked(caller, target, body, options, Tracking::Update).await
+    }
+
+    pub(super) async fn create_tracked(
+        &self,
+        caller: &Caller,
+        target: Target<'_>,
         mut body: Value,
         options: &WriteOptions,
+        tracking: Tracking,
     ) -> Result<Arc<Object>> {
         let served = target.served;
         meta::place(target, &mut body)?;
@@ -34,7 +54,7 @@ impl Registry {
         for _ in 0..RETRIES {
             let name = if given.is_empty() { meta::generate(&base) } else { given.clone() };
             let named = Target { name: &name, ..target };
-            match self.create_named(caller, named, body.clone(), options).await {
+            match self.create_named(caller, named, body.clone(), options, tracking).await {
                 // a generated name may be taken: another one will not be
                 Err(status) if status.is_already_exists() && given.is_empty() => {}
                 done => return done,
@@ -56,6 +76,7 @@ impl Registry {
         target: Target<'_>,
         mut object: Value,
         options: &WriteOptions,
+        tracking: Tracking,
     ) -> Result<Arc<Object>> {
         let served = target.served;
         let metadata = meta::of(&mut object);
@@ -68,6 +89,9 @@ impl Registry {
         self.chain.mutate(&request, &mut object).await?;
         kind.default(&mut object)?;
         caller.warn(kind.rules.warnings(&object));
+        if tracking == Tracking::Update {
+            decode::track(target, None, &mut object, options, self.now());
+        }
         self.may_grant(caller, target, &object)?;
         for _ in 0..RETRIES {
             let mut object = object.clone();

@@ -1,6 +1,6 @@
 //! Update and patch, of whole objects and of their parts.
 
-use super::{Caller, RETRIES, Registry, Target, expect, meta, rejected};
+use super::{Caller, RETRIES, Registry, Target, create::Tracking, expect, meta, rejected};
 use crate::{admission::Operation, decode};
 use coracle_api::{Draft, FieldError, Object, Patch, PatchKind, Result, Status, WriteOptions};
 use coracle_kinds::{Deletion, Part};
@@ -100,10 +100,15 @@ impl Registry {
         change: Change<'_>,
         options: &WriteOptions,
     ) -> Result<Arc<Object>> {
+        let mut tracking = Tracking::Update;
         let body = match change {
             _ if !target.subresource.is_empty() => return Err(target.not_found()),
             Change::Replace(body) if target.served.kind.create_on_update => body,
-            Change::Patch(Patch { kind: PatchKind::Apply, body }) => body,
+            Change::Patch(Patch { kind: PatchKind::Apply, body }) => {
+                let body = decode::apply(target, None, &body, options, self.now())?;
+                tracking = Tracking::Done;
+                body
+            }
             _ => return Err(target.not_found()),
         };
         let (has_uid, has_version) = (&body["metadata"]["uid"], &body["metadata"]["resourceVersion"]);
@@ -114,7 +119,7 @@ impl Registry {
         let mut body = body;
         meta::place(target, &mut body)?;
         meta::of(&mut body).insert("name".into(), json!(name));
-        self.create(caller, Target { name: "", ..target }, body, options).await
+        self.create_tracked(caller, Target { name: "", ..target }, body, options, tracking).await
     }
 
     async fn attempt(
@@ -146,6 +151,9 @@ impl Registry {
         self.chain.mutate(&request, &mut object).await?;
         kind.default(&mut object)?;
         caller.warn(kind.rules.warnings(&object));
+        if !matches!(change, Change::Patch(Patch { kind: PatchKind::Apply, .. })) {
+            decode::track(target, Some(&old), &mut object, options, self.now());
+        }
         self.may_grant(caller, target, &object)?;
         let extra = self.allocator.update(&self.store.snapshot(), target, &old, &mut object)?;
         let mut errors = meta::validate(&object);
@@ -211,7 +219,7 @@ impl Registry {
             Change::Patch(patch) => {
                 let mut base = old.clone();
                 served.from_storage(&mut base);
-                decode::patch(served.kind, target.name, base, patch, options, self.now())?
+                decode::patch(target, base, patch, options, self.now())?
             }
             Change::With(change) => {
                 let mut object = old.clone();
