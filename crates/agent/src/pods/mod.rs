@@ -197,3 +197,15 @@ pub fn log_dir(node: &Node, pod: &Pod) -> std::path::PathBuf {
     let name = format!("{}_{}_{}", spec::namespace(pod), spec::name(pod), spec::uid(pod));
     node.config.log_dir.join("pods").join(name)
 }
+
+/// Sandboxes and containers of a pod, as the runtime has them now.
+pub async fn containers(node: &Node, pod: &Pod) -> observed::Observed {
+    let uid = spec::uid(pod);
+    let all = node.runtime.sandboxes().await.unwrap_or_default();
+    let mine: Vec<_> = all.into_iter().filter(|s| s.spec.uid == uid).collect();
+    let mut containers = Vec::new();
+    for sandbox in &mine {
+        containers.extend(node.runtime.containers(Some(&sandbox.id)).await.unwrap_or_default());
+    }
+    observed::Observed::new(mine, containers)
+}
