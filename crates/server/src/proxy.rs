@@ -255,7 +255,7 @@ fn service_proxy(app: &App, ask: &Ask, target: Target<'_>) -> Result<Destination
     let ports = service["spec"]["ports"].as_array().cloned().unwrap_or_default();
     let wanted = ports.iter().find(|p| match port {
         "" => true,
-        text => p["name"] == text || p["port"].to_string() == text,
+        text => p["name"] == text || text.parse::<u64>().is_ok_and(|n| p["port"] == n),
     });
     let none = || Status::unavailable(format!("no endpoints available for service {name:?}"));
     let wanted = wanted.ok_or_else(none)?;

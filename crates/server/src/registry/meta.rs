@@ -42,9 +42,9 @@ pub fn place(target: Target<'_>, body: &mut Value) -> Result<()> {
     };
     let namespace = text(metadata, "namespace");
     if !namespace.is_empty() && namespace != target.namespace {
-        return Err(Status::bad_request(format!(
-            "the namespace of the provided object does not match the namespace sent on the request"
-        )));
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
     }
     if resource.namespaced {
         if target.namespace.is_empty() {
