@@ -70,6 +70,7 @@ impl EmbeddedRuntime {
             cgroup: &cgroup,
             pause,
             unified: self.cgroups.unified,
+            capabilities: capabilities(),
             devices: if spec.security.privileged { devices(Path::new("/dev")) } else { Vec::new() },
         })?;
         let log = (!spec.log_path.as_os_str().is_empty()).then(|| sandbox.spec.log_dir.join(&spec.log_path));
@@ -212,6 +213,13 @@ fn signal_number(name: &str) -> Option<i32> {
         return Some(64 - offset.trim_start_matches('-').parse::<i32>().unwrap_or(0)).filter(|n| *n >= 34);
     }
     name.parse::<nix::sys::signal::Signal>().ok().map(|signal| signal as i32)
+}
+
+/// What this process may pass on. Should it be unreadable, everything is tried.
+fn capabilities() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("CapPrm:"));
+    mask.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(u64::MAX)
 }
 
 /// The machine's device nodes, as a privileged container gets them; terminals and what containers have of their own left out.

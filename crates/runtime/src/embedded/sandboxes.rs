@@ -51,6 +51,10 @@ impl EmbeddedRuntime {
                 Ok(sandbox)
             }
             Err(error) => {
+                // The shim may live and wait for us.
+                if let Ok(connection) = Connection::open(&directory) {
+                    let _ = tokio::time::timeout(STOP_LIMIT, connection.ask(&Request::Stop, &[])).await;
+                }
                 let cgroups = self.cgroups.clone();
                 blocking(move || Ok(clear_away(&directory, &file.cgroup, &cgroups))).await?;
                 Err(Error::Container(format!("failed to create pod sandbox: {error}")))

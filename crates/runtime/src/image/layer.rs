@@ -231,7 +231,8 @@ fn mtime<R: Read>(entry: &Entry<'_, R>) -> i64 {
 
 /// Owner first (it clears set-id bits), then attributes, mode and time.
 fn metadata<R: Read>(parent: BorrowedFd<'_>, name: &OsStr, entry: &mut Entry<'_, R>) -> io::Result<()> {
-    let (uid, gid) = (entry.header().uid()?, entry.header().gid()?);
+    // Some tools leave the owner blank; that is root.
+    let (uid, gid) = (entry.header().uid().unwrap_or(0), entry.header().gid().unwrap_or(0));
     let id = |id: u64| u32::try_from(id).map_err(|_| io::Error::other(format!("owner {id} is out of range")));
     fchownat(parent, name, Some(Uid::from_raw(id(uid)?)), Some(Gid::from_raw(id(gid)?)), AtFlags::AT_SYMLINK_NOFOLLOW)?;
     let kind = entry.header().entry_type();

@@ -49,18 +49,53 @@ pub fn main(args: &[OsString]) -> ExitCode {
     let _ = nix::fcntl::fcntl(&status, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC));
     let (sandbox, id) = (PathBuf::from(&args[1]), args[2].to_string_lossy().into_owned());
     reset_signals();
+    let said = Said::listen();
     let result = match args.get(3) {
         None => create(&sandbox, &id),
         Some(process) => exec(&sandbox, &id, Path::new(process)),
     };
     let (message, master) = match result {
         Ok((pid, master)) => (Status::Running(pid), master),
-        Err(why) => (Status::Failed(why), None),
+        Err(why) => (Status::Failed(said.explain(why)), None),
     };
     let descriptors: Vec<_> = master.iter().map(AsRawFd::as_raw_fd).collect();
     match wire::send(&status, &message, &descriptors) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// What libcontainer logs as errors: the process inside the container can tell its maker only a summary.
+struct Said(Option<fs::File>);
+
+impl Said {
+    fn listen() -> Self {
+        // In memory, shared with the processes that are cloned from this one.
+        let file =
+            nix::sys::memfd::memfd_create(c"errors", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).ok().map(fs::File::from);
+        if let Some(writer) = file.as_ref().and_then(|file| file.try_clone().ok()) {
+            let subscriber = tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::ERROR)
+                .with_writer(std::sync::Mutex::new(writer))
+                .without_time()
+                .with_level(false)
+                .with_target(false)
+                .with_ansi(false);
+            let _ = subscriber.try_init();
+        }
+        Self(file)
+    }
+
+    /// Adds the first thing that went wrong, unless the reason is clear already.
+    fn explain(self, why: String) -> String {
+        use std::os::unix::fs::FileExt;
+        let mut bytes = vec![0; 4096];
+        let length = self.0.and_then(|file| file.read_at(&mut bytes, 0).ok()).unwrap_or(0);
+        let text = String::from_utf8_lossy(&bytes[..length]);
+        match text.lines().map(str::trim).find(|line| !line.is_empty()) {
+            Some(first) if !why.starts_with("exec: ") => format!("{why}: {first}"),
+            _ => why,
+        }
     }
 }
 

@@ -66,9 +66,17 @@ const ALL: &[&str] = &[
 ];
 
 /// The set as `CAP_…` names. `ALL` acts first, single names after it, as in CRI.
-pub fn set(security: &Security, unified: bool) -> Result<Vec<String>> {
+///
+/// Only what this process itself may have (`available`, a bit mask) is passed on: the kernel refuses the rest.
+pub fn set(security: &Security, unified: bool, available: u64) -> Result<Vec<String>> {
+    let names = |wanted: &dyn Fn(&&str) -> bool| {
+        let had = |(bit, name): (usize, &'static &'static str)| {
+            (available & (1 << bit) != 0 && wanted(name)).then(|| format!("CAP_{name}"))
+        };
+        Ok(ALL.iter().enumerate().filter_map(had).collect())
+    };
     if security.privileged {
-        return Ok(names(ALL));
+        return names(&|_| true);
     }
     let add: Vec<String> = security.add_capabilities.iter().map(|c| short(c)).collect();
     let drop: Vec<String> = security.drop_capabilities.iter().map(|c| short(c)).collect();
@@ -84,7 +92,7 @@ pub fn set(security: &Security, unified: bool) -> Result<Vec<String>> {
         let default = DEFAULT.contains(name) && !has(&drop, "ALL") && !without_device_filter(name, unified);
         (default || has(&add, "ALL") || has(&add, name)) && !has(&drop, name)
     };
-    Ok(names(&ALL.iter().copied().filter(keep).collect::<Vec<_>>()))
+    names(&keep)
 }
 
 /// With cgroup version 2 nothing stands between a device node and the device, so making nodes is not for everyone.
@@ -97,10 +105,6 @@ fn short(name: &str) -> String {
     upper.strip_prefix("CAP_").map(str::to_owned).unwrap_or(upper)
 }
 
-fn names(list: &[&str]) -> Vec<String> {
-    list.iter().map(|name| format!("CAP_{name}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,14 +114,18 @@ mod tests {
         let check = |add: &[&str], drop: &[&str]| {
             let own = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
             let security = Security { add_capabilities: own(add), drop_capabilities: own(drop), ..Security::default() };
-            set(&security, false)
+            set(&security, false, u64::MAX)
         };
         assert_eq!(check(&[], &[]).unwrap().len(), DEFAULT.len());
         assert_eq!(check(&["ALL"], &[]).unwrap().len(), ALL.len());
         assert_eq!(check(&["NET_ADMIN"], &["ALL"]).unwrap(), ["CAP_NET_ADMIN"]);
         assert_eq!(check(&["ALL"], &["CAP_SYS_ADMIN"]).unwrap().len(), ALL.len() - 1);
         assert!(!check(&[], &["net_raw"]).unwrap().contains(&"CAP_NET_RAW".to_owned()));
+        assert_eq!(
+            set(&Security { privileged: true, ..Security::default() }, false, 0b101).unwrap(),
+            ["CAP_CHOWN", "CAP_DAC_READ_SEARCH"]
+        );
         assert!(check(&["NO_SUCH"], &[]).is_err());
-        assert!(!set(&Security::default(), true).unwrap().contains(&"CAP_MKNOD".to_owned()));
+        assert!(!set(&Security::default(), true, u64::MAX).unwrap().contains(&"CAP_MKNOD".to_owned()));
     }
 }

@@ -50,6 +50,8 @@ pub struct Input<'a> {
     pub pause: Option<u32>,
     /// Whether the machine has cgroup version 2.
     pub unified: bool,
+    /// Capabilities that this process may pass on, as a bit mask.
+    pub capabilities: u64,
     /// Devices of the machine, for privileged containers.
     pub devices: Vec<Device>,
 }
@@ -97,7 +99,7 @@ pub fn generate(input: &Input<'_>) -> Result<Value> {
 fn process(input: &Input<'_>) -> Result<Value> {
     let (container, security) = (input.container, &input.container.security);
     let user = user::resolve(input)?;
-    let capabilities = capabilities::set(security, input.unified)?;
+    let capabilities = capabilities::set(security, input.unified, input.capabilities)?;
     let mut process = json!({
         "terminal": container.tty,
         "user": {"uid": user.uid, "gid": user.gid, "additionalGids": user.groups},
@@ -217,11 +219,11 @@ fn devices(list: &[Device]) -> Value {
 fn root_propagation(mounts: &[Mount]) -> &'static str {
     let any = |kind: &str| mounts.iter().any(|m| m.propagation == kind);
     if any("rshared") {
-        "rshared"
+        "shared"
     } else if any("rslave") {
-        "rslave"
+        "slave"
     } else {
-        "rprivate"
+        "private"
     }
 }
 

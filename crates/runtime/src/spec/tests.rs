@@ -20,6 +20,7 @@ fn check(
         cgroup: "/c/pod/x",
         pause: None,
         unified: false,
+        capabilities: u64::MAX,
         devices: Vec::new(),
     };
     change(&mut input);
@@ -129,7 +130,7 @@ fn mounts_of_the_pod_replace_standard_ones_and_parents_come_first() {
             r#"/a/b/c ["rbind","rprivate","ro"]"#,
         ]
     );
-    assert_eq!(spec["linux"]["rootfsPropagation"], "rslave");
+    assert_eq!(spec["linux"]["rootfsPropagation"], "slave");
 }
 
 #[test]
