@@ -1,7 +1,9 @@
 //! All of Kubernetes that a cluster needs, in one binary: the commands, and how the parts are put together.
 
+mod app;
 mod cluster;
 mod commands;
+mod demo;
 mod settings;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -15,6 +17,10 @@ fn main() -> ExitCode {
     }
     if let Some(code) = cluster::namespaces::dispatch(&arguments) {
         return code;
+    }
+    if arguments.get(1).is_some_and(|a| a == "app") {
+        let arguments: Vec<String> = arguments[2..].iter().map(|a| a.to_string_lossy().into_owned()).collect();
+        return app::main(&arguments);
     }
     let matches = commands::command_line().get_matches_from(arguments);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -52,6 +52,7 @@ pub static SETTINGS: &[Setting] = &[
     value("cluster-cidr", "CIDR", "10.244.0.0/16", "Range of pod addresses; each node gets a /24 of it"),
     value("cluster-domain", "NAME", "cluster.local", "Domain of the cluster's DNS names"),
     value("data-dir", "DIR", "/var/lib/coracle", "Where everything is kept"),
+    value("demo-dir", "DIR", "/var/lib/coracle-demo", "Where the demo keeps its cluster; emptied before and after"),
     switch("detach", "Return once the cluster is ready; it goes on in the background"),
     value("images-dir", "DIR", "", "Where images are kept; several nodes of one machine may share it (default: DATA-DIR/images)"),
     switch("json", "Print JSON"),
@@ -60,6 +61,7 @@ pub static SETTINGS: &[Setting] = &[
     values("label", "KEY=VALUE", "", "Label of the node when it registers"),
     value("log", "FILTER", "info", "What to log, `debug` or `info,coracle_agent=debug`"),
     value("name", "NAME", "coracle", "Name of the cluster: its context, links and cgroups are named after it"),
+    switch("no-kubeconfig", "Do not add a context to your own kubeconfig"),
     value("node-ip", "IP", "", "Address of this node; found by itself if not given"),
     value("node-name", "NAME", "", "Name of this node (default: the host name)"),
     value("node-subnet", "CIDR", "", "Range of the nodes' addresses on this machine; a free one is chosen if not given"),
@@ -70,7 +72,6 @@ pub static SETTINGS: &[Setting] = &[
     values("tls-san", "NAME", "", "More names and addresses in the server's certificate"),
     value("token", "TOKEN", "", "Join token, made by `token create`"),
     value("ttl", "DURATION", "24h", "How long a token can be used"),
-    switch("no-kubeconfig", "Do not add a context to your own kubeconfig"),
 ];
 
 /// The descriptor of a setting.

@@ -3,6 +3,7 @@
 mod agent;
 mod check;
 mod completion;
+mod demo;
 mod down;
 mod image;
 mod kubeconfig;
@@ -62,6 +63,7 @@ pub fn all() -> &'static [&'static Command] {
         &token::COMMAND,
         &kubeconfig::COMMAND,
         &image::COMMAND,
+        &demo::COMMAND,
         &check::COMMAND,
         &version::COMMAND,
         &completion::COMMAND,
