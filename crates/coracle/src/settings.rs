@@ -45,16 +45,31 @@ const fn switch(name: &'static str, help: &'static str) -> Setting {
 
 /// Every setting of every command.
 pub static SETTINGS: &[Setting] = &[
-    value("advertise-address", "IP", "", "Address at which nodes and pods reach the server; found by itself if not given"),
+    value(
+        "advertise-address",
+        "IP",
+        "",
+        "Address at which nodes and pods reach the server; found by itself if not given",
+    ),
     value("bind", "ADDRESS:PORT", "0.0.0.0:6443", "Where the API server listens"),
-    value("ca-hash", "sha256:HEX", "", "Hash of the cluster's CA key that the server must show; part of a token made by `token create`"),
+    value(
+        "ca-hash",
+        "sha256:HEX",
+        "",
+        "Hash of the cluster's CA key that the server must show; part of a token made by `token create`",
+    ),
     value("cgroup", "PATH", "coracle/node", "Cgroup below which this node's pods live"),
     value("cluster-cidr", "CIDR", "10.244.0.0/16", "Range of pod addresses; each node gets a /24 of it"),
     value("cluster-domain", "NAME", "cluster.local", "Domain of the cluster's DNS names"),
     value("data-dir", "DIR", "/var/lib/coracle", "Where everything is kept"),
     value("demo-dir", "DIR", "/var/lib/coracle-demo", "Where the demo keeps its cluster; emptied before and after"),
     switch("detach", "Return once the cluster is ready; it goes on in the background"),
-    value("images-dir", "DIR", "", "Where images are kept; several nodes of one machine may share it (default: DATA-DIR/images)"),
+    value(
+        "images-dir",
+        "DIR",
+        "",
+        "Where images are kept; several nodes of one machine may share it (default: DATA-DIR/images)",
+    ),
     switch("json", "Print JSON"),
     switch("keep", "Leave the cluster up afterwards"),
     value("kubeconfig", "FILE", "", "Kubeconfig to use (default: DATA-DIR/admin.kubeconfig)"),
@@ -64,7 +79,12 @@ pub static SETTINGS: &[Setting] = &[
     switch("no-kubeconfig", "Do not add a context to your own kubeconfig"),
     value("node-ip", "IP", "", "Address of this node; found by itself if not given"),
     value("node-name", "NAME", "", "Name of this node (default: the host name)"),
-    value("node-subnet", "CIDR", "", "Range of the nodes' addresses on this machine; a free one is chosen if not given"),
+    value(
+        "node-subnet",
+        "CIDR",
+        "",
+        "Range of the nodes' addresses on this machine; a free one is chosen if not given",
+    ),
     value("nodes", "N", "1", "How many nodes"),
     value("server", "URL", "", "The API server to join, https://ADDRESS:6443"),
     value("service-cidr", "CIDR", "10.96.0.0/16", "Range of service addresses"),
@@ -119,7 +139,8 @@ impl Values {
                 "" => Vec::new(),
                 text => vec![text.to_string()],
             };
-            let found = flags(name).or_else(from_environment).or_else(|| file.get(*name).cloned()).unwrap_or_else(default);
+            let found =
+                flags(name).or_else(from_environment).or_else(|| file.get(*name).cloned()).unwrap_or_else(default);
             settings.insert(setting.name, found);
         }
         Ok(Self { settings, arguments })
@@ -170,7 +191,8 @@ impl Values {
 }
 
 fn read_file(path: &str) -> Result<BTreeMap<String, Vec<String>>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("the configuration file {path} cannot be read"))?;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("the configuration file {path} cannot be read"))?;
     let entries: BTreeMap<String, serde_json::Value> =
         serde_saphyr::from_str(&text).with_context(|| format!("the configuration file {path} is no YAML mapping"))?;
     let scalar = |v: &serde_json::Value| v.as_str().map_or_else(|| v.to_string(), str::to_string);

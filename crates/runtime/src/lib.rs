@@ -11,7 +11,7 @@ mod shim;
 mod spec;
 
 pub use embedded::{EmbeddedRuntime, RuntimeConfig};
-pub use image::reference::Reference;
+pub use image::{Store as ImageStore, reference::Reference};
 pub use shim::dispatch;
 
 use async_trait::async_trait;

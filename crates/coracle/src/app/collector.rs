@@ -9,7 +9,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 pub async fn run() -> Result<()> {
     println!("collector on {}", env("NODE_NAME"));
     http::serve("0.0.0.0:9100", |_, path, _| {
-        (path == "/status").then(|| json!({"pod": env("POD_NAME"), "node": env("NODE_NAME"), "lines": lines("/var/log/pods")}))
+        (path == "/status")
+            .then(|| json!({"pod": env("POD_NAME"), "node": env("NODE_NAME"), "lines": lines("/var/log/pods")}))
     })
     .await
 }

@@ -95,7 +95,8 @@ async fn elect(member: &RefCell<Member>, name: &str) {
                 return Some(peer);
             }
             // the name exists only while the member does
-            let answer = http::get(&format!("{peer}.{service}:{PORT}"), "/name", Duration::from_millis(500)).await.ok()?;
+            let answer =
+                http::get(&format!("{peer}.{service}:{PORT}"), "/name", Duration::from_millis(500)).await.ok()?;
             (answer.as_str() == Some(&peer)).then_some(peer)
         }
     });

@@ -9,7 +9,10 @@ use std::{convert::Infallible, time::Duration};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Serves `answer(method, path, body)` at `address` until the program ends. `None` is 404.
-pub async fn serve(address: &str, answer: impl Fn(&Method, &str, &str) -> Option<Value> + Clone + 'static) -> Result<()> {
+pub async fn serve(
+    address: &str,
+    answer: impl Fn(&Method, &str, &str) -> Option<Value> + Clone + 'static,
+) -> Result<()> {
     let listener = TcpListener::bind(address).await.with_context(|| format!("{address} cannot be listened on"))?;
     let local = tokio::task::LocalSet::new();
     local
@@ -20,7 +23,9 @@ pub async fn serve(address: &str, answer: impl Fn(&Method, &str, &str) -> Option
                 tokio::task::spawn_local(async move {
                     let service = service_fn(move |request| respond(request, answer.clone()));
                     // a client that goes away is its own business
-                    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
                 });
             }
         })

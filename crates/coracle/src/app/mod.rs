@@ -57,7 +57,10 @@ async fn run(arguments: &[String]) -> Result<()> {
 async fn request(method: &str, arguments: &[String]) -> Result<()> {
     let [address, path, body @ ..] = arguments else { bail!("{method} takes an address and a path") };
     let body = body.first().map_or("", String::as_str);
-    println!("{}", http::request(&method.to_uppercase(), address, path, body, std::time::Duration::from_secs(5)).await?);
+    println!(
+        "{}",
+        http::request(&method.to_uppercase(), address, path, body, std::time::Duration::from_secs(5)).await?
+    );
     Ok(())
 }
 

@@ -41,7 +41,8 @@ pub async fn client() -> Result<()> {
         }
     };
     let pid = before["pid"].as_i64().and_then(|p| i32::try_from(p).ok()).context("no process number")?;
-    kill(Pid::from_raw(pid), Signal::SIGUSR1).with_context(|| format!("process {pid} of the other container cannot be signalled"))?;
+    kill(Pid::from_raw(pid), Signal::SIGUSR1)
+        .with_context(|| format!("process {pid} of the other container cannot be signalled"))?;
     for _ in 0..100 {
         if ask().await?["signals"].as_u64() > before["signals"].as_u64() {
             println!("process {pid} got the signal");

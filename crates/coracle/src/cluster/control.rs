@@ -47,9 +47,9 @@ pub enum Answer {
 /// # Errors
 /// When no supervisor answers, or it says that it failed.
 pub async fn ask(socket: &Path, request: &Request, mut show: impl FnMut(&str)) -> Result<String> {
-    let stream = UnixStream::connect(socket)
-        .await
-        .with_context(|| format!("no cluster runs here ({} does not answer); start one with `coracle up`", socket.display()))?;
+    let stream = UnixStream::connect(socket).await.with_context(|| {
+        format!("no cluster runs here ({} does not answer); start one with `coracle up`", socket.display())
+    })?;
     let (read, mut write) = stream.into_split();
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');

@@ -19,11 +19,12 @@ impl Layout {
     /// # Errors
     /// When the directories cannot be made.
     pub fn open(root: &Path) -> Result<Self> {
-        let make = |dir: &Path| std::fs::create_dir_all(dir).with_context(|| format!("{} cannot be made", dir.display()));
+        let make =
+            |dir: &Path| std::fs::create_dir_all(dir).with_context(|| format!("{} cannot be made", dir.display()));
         make(root)?;
         let root = root.canonicalize().with_context(|| format!("{} cannot be used", root.display()))?;
         let layout = Self { root };
-        for dir in [layout.server(), layout.images(), layout.logs(), layout.run(), layout.root.join("nodes")] {
+        for dir in [layout.images(), layout.logs(), layout.run(), layout.root.join("nodes")] {
             make(&dir)?;
         }
         Ok(layout)
@@ -34,9 +35,9 @@ impl Layout {
         &self.root
     }
 
-    /// The server's store and keys.
-    pub fn server(&self) -> PathBuf {
-        self.root.join("server")
+    /// The cluster's CA certificate.
+    pub fn authority(&self) -> PathBuf {
+        self.root.join("pki/ca.crt")
     }
 
     /// The images of all nodes.
@@ -183,7 +184,10 @@ impl State {
 
     /// The first of `node-1`, `node-2`, … that is not taken.
     pub fn free_name(&self) -> String {
-        (1..).map(|n| format!("node-{n}")).find(|name| self.nodes.iter().all(|n| n.name != *name)).expect("names do not end")
+        (1..)
+            .map(|n| format!("node-{n}"))
+            .find(|name| self.nodes.iter().all(|n| n.name != *name))
+            .expect("names do not end")
     }
 }
 

@@ -48,7 +48,9 @@ pub fn create(node: &str, pins: &Path, log_dir: &Path) -> Result<()> {
     }
     release(pins)?;
     let shown = pins.display();
-    fs::create_dir_all(pins).and_then(|()| fs::create_dir_all(log_dir)).with_context(|| format!("{shown} cannot be made"))?;
+    fs::create_dir_all(pins)
+        .and_then(|()| fs::create_dir_all(log_dir))
+        .with_context(|| format!("{shown} cannot be made"))?;
     // a mount namespace can only be pinned where mounts do not spread
     mount(Some(pins), pins, None::<&str>, MsFlags::MS_BIND, None::<&str>)
         .and_then(|()| mount(None::<&str>, pins, None::<&str>, MsFlags::MS_PRIVATE, None::<&str>))
@@ -110,10 +112,13 @@ pub fn command(pins: &Path, cgroup: &str, program: &[&str]) -> Command {
 }
 
 fn init(node: &str, log_dir: &Path) -> Result<()> {
-    unshare(KINDS.iter().fold(CloneFlags::empty(), |all, (_, flag)| all | *flag)).context("new namespaces were refused: are you root?")?;
+    unshare(KINDS.iter().fold(CloneFlags::empty(), |all, (_, flag)| all | *flag))
+        .context("new namespaces were refused: are you root?")?;
     nix::unistd::sethostname(node).context("the host name cannot be set")?;
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).context("mounts cannot be made private")?;
-    mount(Some(log_dir), "/var/log", None::<&str>, MsFlags::MS_BIND, None::<&str>).context("/var/log cannot be mounted")?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
+        .context("mounts cannot be made private")?;
+    mount(Some(log_dir), "/var/log", None::<&str>, MsFlags::MS_BIND, None::<&str>)
+        .context("/var/log cannot be mounted")?;
     let mut out = std::io::stdout();
     out.write_all(b".").and_then(|()| out.flush()).context("the parent is gone")?;
     // lives until the parent has pinned everything

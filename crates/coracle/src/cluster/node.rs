@@ -30,14 +30,22 @@ pub async fn prepare(layout: &Layout, state: &State, node: &NodeState) -> Result
     })
     .await??;
     let fabric = Fabric::named(&state.name, state.subnet);
-    fabric.connect(&node.name, &pins.join("net"), node.ip).await.with_context(|| format!("{} cannot be linked", node.name))
+    fabric
+        .connect(&node.name, &pins.join("net"), node.ip)
+        .await
+        .with_context(|| format!("{} cannot be linked", node.name))
 }
 
 /// Starts the node's agent in its namespaces.
 ///
 /// # Errors
 /// When it cannot be started.
-pub fn start_agent(layout: &Layout, state: &State, node: &NodeState, settings: &AgentSettings) -> Result<(Child, Process)> {
+pub fn start_agent(
+    layout: &Layout,
+    state: &State,
+    node: &NodeState,
+    settings: &AgentSettings,
+) -> Result<(Child, Process)> {
     let group = format!("{}/{}", state.cgroup(), node.name);
     let text = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
     let mut program = vec![
@@ -57,7 +65,8 @@ pub fn start_agent(layout: &Layout, state: &State, node: &NodeState, settings: &
     ];
     program.extend(settings.flags.iter().cloned());
     let program: Vec<&str> = program.iter().map(String::as_str).collect();
-    let mut command: Command = namespaces::command(&layout.pins(&node.name), &format!("{group}/agent"), &program).into();
+    let mut command: Command =
+        namespaces::command(&layout.pins(&node.name), &format!("{group}/agent"), &program).into();
     // in the environment, not among the arguments, which every process can read
     command.env("CORACLE_TOKEN", &settings.token);
     spawn(command, layout, &node.name)

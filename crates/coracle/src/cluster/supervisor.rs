@@ -67,7 +67,11 @@ impl Supervisor {
         if let Some(state) = &earlier
             && state.supervisor.lives()
         {
-            bail!("a cluster named {:?} already runs in {}; `coracle down` ends it", state.name, layout.root().display());
+            bail!(
+                "a cluster named {:?} already runs in {}; `coracle down` ends it",
+                state.name,
+                layout.root().display()
+            );
         }
         // a supervisor that was killed leaves server, agents and containers: they are taken over, not restarted from nothing
         let nodes = earlier.as_ref().map(|s| s.nodes.clone()).unwrap_or_default();
@@ -78,10 +82,17 @@ impl Supervisor {
             }
         }
         let subnet = earlier.as_ref().map(|s| s.subnet).or(options.subnet);
-        let fabric = Fabric::create(&options.name, subnet).await.context("the link between the nodes cannot be made")?;
+        let fabric =
+            Fabric::create(&options.name, subnet).await.context("the link between the nodes cannot be made")?;
         let supervisor = Process::find(std::process::id()).unwrap_or_default();
-        let state =
-            State { name: options.name.clone(), supervisor, server: None, port: options.bind.port(), subnet: fabric.subnet(), nodes };
+        let state = State {
+            name: options.name.clone(),
+            supervisor,
+            server: None,
+            port: options.bind.port(),
+            subnet: fabric.subnet(),
+            nodes,
+        };
         layout.save(&state)?;
         let (stop, stopped) = oneshot::channel();
         let this = Arc::new(Self {
@@ -142,7 +153,14 @@ impl Supervisor {
             let mut command = Command::new("/proc/self/exe");
             command
                 .arg0("coracle")
-                .args(["server", "--bind", &this.options.bind.to_string(), "--advertise-address", &gateway, "--data-dir"])
+                .args([
+                    "server",
+                    "--bind",
+                    &this.options.bind.to_string(),
+                    "--advertise-address",
+                    &gateway,
+                    "--data-dir",
+                ])
                 .arg(this.layout.root())
                 .args(&this.options.server_flags);
             let (child, process) = node::spawn(command, &this.layout, "server")?;
@@ -266,7 +284,12 @@ impl Supervisor {
         tell(&mut write, &answer).await;
     }
 
-    async fn add_node(self: Arc<Self>, name: String, labels: Vec<String>, progress: mpsc::UnboundedSender<String>) -> Result<String> {
+    async fn add_node(
+        self: Arc<Self>,
+        name: String,
+        labels: Vec<String>,
+        progress: mpsc::UnboundedSender<String>,
+    ) -> Result<String> {
         let node = {
             let mut state = self.state.lock();
             let name = if name.is_empty() { state.free_name() } else { name };

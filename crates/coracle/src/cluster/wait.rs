@@ -76,7 +76,8 @@ async fn follow<T>(
 /// When it does not within `limit`.
 pub async fn node_ready(client: &SharedClient, name: &str, limit: Duration) -> Result<()> {
     let resource = Resource::of::<k8s_openapi::api::core::v1::Node>();
-    let options = ListOptions { fields: coracle_api::FieldSelector::equals("metadata.name", name), ..ListOptions::default() };
+    let options =
+        ListOptions { fields: coracle_api::FieldSelector::equals("metadata.name", name), ..ListOptions::default() };
     let what = format!("node {name} to be Ready; its log says more");
     until(client, &resource, "", options, limit, &what, |nodes| nodes.values().any(|n| ready(n)).then_some(()))
         .await

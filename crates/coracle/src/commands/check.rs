@@ -24,15 +24,31 @@ struct Finding {
 }
 
 async fn run(values: Values) -> Result<ExitCode> {
-    let findings: Vec<Finding> =
-        vec![root(), kernel(), overlay(), cgroups(), nftables(), vxlan(), forwarding(), disk(&values.path("data-dir")), inotify()];
+    let findings: Vec<Finding> = vec![
+        root(),
+        kernel(),
+        overlay(),
+        cgroups(),
+        nftables(),
+        vxlan(),
+        forwarding(),
+        disk(&values.path("data-dir")),
+        inotify(),
+    ];
     if values.on("json") {
-        let all: Vec<_> =
-            findings.iter().map(|f| json!({"check": f.what, "found": f.found, "ok": f.remedy.is_none(), "remedy": f.remedy})).collect();
+        let all: Vec<_> = findings
+            .iter()
+            .map(|f| json!({"check": f.what, "found": f.found, "ok": f.remedy.is_none(), "remedy": f.remedy}))
+            .collect();
         println!("{}", serde_json::to_string_pretty(&all)?);
     } else {
         for finding in &findings {
-            println!("{} {}: {}", if finding.remedy.is_none() { "ok     " } else { "MISSING" }, finding.what, finding.found);
+            println!(
+                "{} {}: {}",
+                if finding.remedy.is_none() { "ok     " } else { "MISSING" },
+                finding.what,
+                finding.found
+            );
             if let Some(remedy) = finding.remedy {
                 println!("        {remedy}");
             }
@@ -48,7 +64,12 @@ fn finding(what: &'static str, found: impl Into<String>, ok: bool, remedy: &'sta
 
 fn root() -> Finding {
     let uid = nix::unistd::geteuid();
-    finding("root", format!("uid {uid}"), uid.is_root(), "run coracle with sudo: nodes need namespaces, mounts and cgroups")
+    finding(
+        "root",
+        format!("uid {uid}"),
+        uid.is_root(),
+        "run coracle with sudo: nodes need namespaces, mounts and cgroups",
+    )
 }
 
 fn kernel() -> Finding {
@@ -67,12 +88,24 @@ fn cgroups() -> Finding {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let v2 = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
     let v1 = mounts.lines().any(|l| l.contains(" - cgroup ") && l.ends_with("memory"));
-    let found = if v2.contains("memory") { "v2" } else if v1 { "v1" } else { "no memory controller" };
-    finding("cgroups", found, v2.contains("memory") || v1, "boot with cgroup_enable=memory, or mount cgroup2 on /sys/fs/cgroup")
+    let found = if v2.contains("memory") {
+        "v2"
+    } else if v1 {
+        "v1"
+    } else {
+        "no memory controller"
+    };
+    finding(
+        "cgroups",
+        found,
+        v2.contains("memory") || v1,
+        "boot with cgroup_enable=memory, or mount cgroup2 on /sys/fs/cgroup",
+    )
 }
 
 fn nftables() -> Finding {
-    let there = module("nf_tables") || Path::new("/proc/net/netfilter/nf_log").exists() && listed("/proc/net/protocols", "NETLINK");
+    let there = module("nf_tables")
+        || Path::new("/proc/net/netfilter/nf_log").exists() && listed("/proc/net/protocols", "NETLINK");
     finding("nftables", yes(there), there, "modprobe nf_tables (or a kernel with CONFIG_NF_TABLES and NF_NAT)")
 }
 
@@ -94,7 +127,10 @@ fn disk(dir: &Path) -> Finding {
 }
 
 fn inotify() -> Finding {
-    let limit: u64 = fs::read_to_string("/proc/sys/fs/inotify/max_user_instances").ok().and_then(|t| t.trim().parse().ok()).unwrap_or(0);
+    let limit: u64 = fs::read_to_string("/proc/sys/fs/inotify/max_user_instances")
+        .ok()
+        .and_then(|t| t.trim().parse().ok())
+        .unwrap_or(0);
     finding("inotify instances", limit.to_string(), limit >= 64, "sysctl fs.inotify.max_user_instances=512")
 }
 
@@ -106,7 +142,9 @@ fn listed(file: &str, word: &str) -> bool {
 fn module(name: &str) -> bool {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let dir = Path::new("/lib/modules").join(release.trim());
-    let named = |file: &str| fs::read_to_string(dir.join(file)).is_ok_and(|t| t.lines().any(|l| l.contains(&format!("/{name}.ko"))));
+    let named = |file: &str| {
+        fs::read_to_string(dir.join(file)).is_ok_and(|t| t.lines().any(|l| l.contains(&format!("/{name}.ko"))))
+    };
     Path::new("/sys/module").join(name).exists() || named("modules.builtin") || named("modules.dep")
 }
 

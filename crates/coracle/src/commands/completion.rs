@@ -17,7 +17,9 @@ pub static COMMAND: Command = Command {
 
 async fn run(values: Values) -> Result<ExitCode> {
     let name = values.arguments.first().map_or("", String::as_str);
-    let shell: Shell = name.parse().map_err(|_| anyhow!("no completion for {name:?}: choose bash, zsh, fish, elvish or powershell"))?;
+    let shell: Shell = name
+        .parse()
+        .map_err(|_| anyhow!("no completion for {name:?}: choose bash, zsh, fish, elvish or powershell"))?;
     clap_complete::generate(shell, &mut super::command_line(), "coracle", &mut std::io::stdout());
     Ok(ExitCode::SUCCESS)
 }

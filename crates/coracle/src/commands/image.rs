@@ -3,9 +3,9 @@
 use super::{Action, Command};
 use crate::{cluster::layout::Layout, settings::Values};
 use anyhow::{Context, Result};
-use coracle_runtime::images::ImageStore;
+use coracle_runtime::ImageStore;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::{path::Path, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 use tokio::sync::mpsc;
 
 /// The command.
@@ -46,14 +46,15 @@ fn open(values: &Values) -> Result<ImageStore> {
         "" => Layout::open(&values.path("data-dir"))?.images(),
         dir => dir.into(),
     };
-    ImageStore::open(&dir).with_context(|| format!("the images in {} cannot be used", dir.display()))
+    ImageStore::open(&dir, Vec::new()).with_context(|| format!("the images in {} cannot be used", dir.display()))
 }
 
 async fn load(values: Values) -> Result<ExitCode> {
     let store = open(&values)?;
     for archive in &values.arguments {
         let (progress, mut seen) = mpsc::channel::<coracle_runtime::Progress>(16);
-        let bar = ProgressBar::no_length().with_style(ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes}")?);
+        let bar =
+            ProgressBar::no_length().with_style(ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes}")?);
         let shown = bar.clone();
         let watching = tokio::spawn(async move {
             while let Some(step) = seen.recv().await {
@@ -62,7 +63,8 @@ async fn load(values: Values) -> Result<ExitCode> {
                 shown.set_position(step.done);
             }
         });
-        let images = store.load(Path::new(archive), Some(progress)).await;
+        let (store, path) = (store.clone(), PathBuf::from(archive));
+        let images = tokio::task::spawn_blocking(move || store.load(&path, Some(&progress))).await?;
         watching.await?;
         bar.finish_and_clear();
         for image in images.with_context(|| format!("{archive} cannot be loaded"))? {
@@ -73,7 +75,7 @@ async fn load(values: Values) -> Result<ExitCode> {
 }
 
 async fn list(values: Values) -> Result<ExitCode> {
-    let images = open(&values)?.list().await?;
+    let images = open(&values)?.list()?;
     if values.on("json") {
         println!("{}", serde_json::to_string_pretty(&images)?);
         return Ok(ExitCode::SUCCESS);
@@ -89,7 +91,7 @@ async fn list(values: Values) -> Result<ExitCode> {
 async fn remove(values: Values) -> Result<ExitCode> {
     let store = open(&values)?;
     for name in &values.arguments {
-        store.remove(name).await.with_context(|| format!("{name} cannot be removed"))?;
+        store.remove(name).with_context(|| format!("{name} cannot be removed"))?;
         println!("{name} removed");
     }
     Ok(ExitCode::SUCCESS)

@@ -66,7 +66,9 @@ pub fn remove_from_users(name: &str) -> Result<()> {
 }
 
 fn users_file() -> Result<PathBuf> {
-    if let Some(first) = std::env::var_os("KUBECONFIG").and_then(|v| std::env::split_paths(&v).find(|p| !p.as_os_str().is_empty())) {
+    if let Some(first) =
+        std::env::var_os("KUBECONFIG").and_then(|v| std::env::split_paths(&v).find(|p| !p.as_os_str().is_empty()))
+    {
         return Ok(first);
     }
     let home = std::env::var_os("HOME").context("neither KUBECONFIG nor HOME is set; --no-kubeconfig does without")?;
@@ -101,6 +103,12 @@ fn write(file: &Path, all: &Value) -> Result<()> {
     }
     let new = file.with_extension("coracle-new");
     let text = serde_saphyr::to_string(all)?;
-    let mut out = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new).with_context(failed)?;
+    let mut out = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)
+        .with_context(failed)?;
     std::io::Write::write_all(&mut out, text.as_bytes()).and_then(|()| std::fs::rename(&new, file)).with_context(failed)
 }

@@ -155,7 +155,9 @@ pub fn need_root(command: &str) -> Result<()> {
     if nix::unistd::geteuid().is_root() {
         return Ok(());
     }
-    anyhow::bail!("`coracle {command}` needs root (namespaces, mounts, cgroups): run it with sudo; `coracle check` says what else is needed")
+    anyhow::bail!(
+        "`coracle {command}` needs root (namespaces, mounts, cgroups): run it with sudo; `coracle check` says what else is needed"
+    )
 }
 
 fn values(command: &Command, matches: &ArgMatches) -> Result<Values> {

@@ -51,7 +51,11 @@ async fn run(values: Values) -> Result<ExitCode> {
                 "pods": {"total": pods.len(), "ready": ready_pods}, "kubeconfig": layout.kubeconfig()})
         );
     } else {
-        println!("cluster {:?}, supervisor {}", state.name, if supervised { "running" } else { "gone: `coracle up` takes over" });
+        println!(
+            "cluster {:?}, supervisor {}",
+            state.name,
+            if supervised { "running" } else { "gone: `coracle up` takes over" }
+        );
         println!("API {api} at https://{}:{}", state.gateway(), state.port);
         for (name, ready) in &nodes {
             let ip = state.nodes.iter().find(|n| n.name == *name).map_or("elsewhere".into(), |n| n.ip.to_string());

@@ -39,7 +39,7 @@ async fn run(values: Values) -> Result<ExitCode> {
 /// # Errors
 /// When the API refuses, or the CA cannot be read.
 pub async fn create(client: &SharedClient, layout: &Layout, ttl: Duration, purpose: &str) -> Result<String> {
-    let ca = layout.server().join("pki/ca.crt");
+    let ca = layout.authority();
     let pem = std::fs::read_to_string(&ca).with_context(|| format!("{} cannot be read", ca.display()))?;
     let token = JoinToken { bootstrap: BootstrapToken::generate(), authority_hash: coracle_pki::hash_of(&pem)? };
     let expiration = jiff::Timestamp::now().checked_add(ttl).context("--ttl is too long")?;
@@ -79,7 +79,15 @@ fn duration(text: &str) -> Result<Duration> {
 mod tests {
     #[test]
     fn durations() {
-        for (text, seconds) in [("90s", Some(90)), ("2h", Some(7200)), ("1d", Some(86_400)), ("", None), ("5", None), ("0s", None), ("h", None)] {
+        for (text, seconds) in [
+            ("90s", Some(90)),
+            ("2h", Some(7200)),
+            ("1d", Some(86_400)),
+            ("", None),
+            ("5", None),
+            ("0s", None),
+            ("h", None),
+        ] {
             assert_eq!(super::duration(text).ok().map(|d| d.as_secs()), seconds, "{text:?}");
         }
     }

@@ -21,8 +21,18 @@ pub static COMMAND: Command = Command {
     name: "up",
     about: "Start a cluster on this machine",
     settings: &[
-        "nodes", "detach", "data-dir", "name", "bind", "node-subnet", "cluster-cidr", "service-cidr", "cluster-domain", "tls-san",
-        "no-kubeconfig", "log",
+        "nodes",
+        "detach",
+        "data-dir",
+        "name",
+        "bind",
+        "node-subnet",
+        "cluster-cidr",
+        "service-cidr",
+        "cluster-domain",
+        "tls-san",
+        "no-kubeconfig",
+        "log",
     ],
     arguments: &[],
     action: crate::run!(run),
@@ -64,14 +74,19 @@ fn options(values: &Values) -> Result<Options> {
     };
     let subnet = match values.get("node-subnet") {
         "" => None,
-        text => Some(parse_subnet(text).with_context(|| format!("--node-subnet {text:?} is not of the form 10.89.0.0/24"))?),
+        text => Some(
+            parse_subnet(text).with_context(|| format!("--node-subnet {text:?} is not of the form 10.89.0.0/24"))?,
+        ),
     };
     let nodes = values.parse("nodes")?;
     if nodes == 0 {
         bail!("--nodes 0: a cluster needs a node; `coracle server` runs the control plane alone");
     }
     let name = values.get("name").to_string();
-    if name.is_empty() || name.len() > 40 || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
+    if name.is_empty()
+        || name.len() > 40
+        || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    {
         bail!("--name {name:?}: up to 40 lower-case letters, digits and '-'");
     }
     Ok(Options {

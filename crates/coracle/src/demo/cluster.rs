@@ -9,7 +9,7 @@ use crate::cluster::{
 use anyhow::{Context, Result, bail};
 use coracle_api::{ListOptions, Object, Patch, PatchKind, Resource, WriteOptions};
 use coracle_client::{SharedClient, http::HttpClient, typed::Kind};
-use coracle_runtime::images::ImageStore;
+use coracle_runtime::ImageStore;
 use serde_json::{Map, Value, json};
 use std::{
     collections::BTreeMap,
@@ -44,7 +44,7 @@ pub async fn start(layout: &Layout, output: Output) -> Result<Started> {
     let layout = &Layout::open(layout.root())?;
     let archive = layout.run().join("demo-images.tar");
     images::archive(&archive)?;
-    ImageStore::open(&layout.images())?.load(&archive, None).await?;
+    ImageStore::open(&layout.images(), Vec::new())?.load(&archive, None)?;
     std::fs::remove_file(&archive)?;
     let port = std::net::TcpListener::bind("0.0.0.0:0")?.local_addr()?.port();
     let begun = Instant::now();
@@ -119,7 +119,13 @@ impl Demo {
     }
 
     /// Changes an object by a merge patch.
-    pub async fn merge<K: Kind>(&self, namespace: &str, name: &str, subresource: &str, patch: Value) -> Result<Arc<Object>> {
+    pub async fn merge<K: Kind>(
+        &self,
+        namespace: &str,
+        name: &str,
+        subresource: &str,
+        patch: Value,
+    ) -> Result<Arc<Object>> {
         let patch = Patch::merge(patch);
         Ok(self.client.patch(&K::resource(), namespace, name, subresource, patch, &WriteOptions::default()).await?)
     }

@@ -18,7 +18,8 @@ pub const NAME: &str = "coracle.dev/demo";
 /// When the binary cannot be read or the file not be written.
 pub fn archive(to: &Path) -> Result<()> {
     let binary = std::fs::read("/proc/self/exe").context("this program cannot be read")?;
-    let mut out = Archive(tar::Builder::new(File::create(to).with_context(|| format!("{} cannot be written", to.display()))?));
+    let mut out =
+        Archive(tar::Builder::new(File::create(to).with_context(|| format!("{} cannot be written", to.display()))?));
     let layer = layer(&binary)?;
     // not compressed: it stays on this machine
     let diff_id = digest(&layer);
@@ -38,7 +39,8 @@ pub fn archive(to: &Path) -> Result<()> {
         manifest["annotations"] = json!({"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name});
         manifests.push(manifest);
     }
-    let index = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": manifests});
+    let index =
+        json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": manifests});
     out.file("index.json", &serde_json::to_vec(&index)?)?;
     out.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
     out.0.into_inner()?.flush()?;

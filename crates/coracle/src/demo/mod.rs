@@ -119,7 +119,11 @@ impl Demo {
     /// Says whether a promise holds, and what was seen of it.
     fn promise(&self, text: &str, holds: bool, seen: impl ToString) {
         let seen = seen.to_string();
-        self.say(&format!("   {} {text}{}{seen}", if holds { "✓" } else { "✗" }, if seen.is_empty() { "" } else { ": " }));
+        self.say(&format!(
+            "   {} {text}{}{seen}",
+            if holds { "✓" } else { "✗" },
+            if seen.is_empty() { "" } else { ": " }
+        ));
         self.promises.lock().push(Promise { text: text.to_string(), holds, seen });
     }
 

@@ -60,7 +60,9 @@ impl Picture {
                 while let Some(Ok(event)) = events.next().await {
                     let key = |o: &Object| o.meta().name.clone();
                     match event {
-                        WatchEvent::Added(o) | WatchEvent::Modified(o) => self.with(&resource, |all| drop(all.insert(key(&o), o.value()))),
+                        WatchEvent::Added(o) | WatchEvent::Modified(o) => {
+                            self.with(&resource, |all| drop(all.insert(key(&o), o.value())))
+                        }
                         WatchEvent::Deleted(o) => self.with(&resource, |all| drop(all.remove(&key(&o)))),
                         WatchEvent::Bookmark(_) => {}
                     }
@@ -118,8 +120,11 @@ fn render(scene: &Scene) -> Vec<String> {
     let mut lines = vec![String::new()];
     let total: u64 = scene.shares.values().sum();
     if total > 0 {
-        let shares: Vec<String> =
-            scene.shares.iter().map(|(pod, n)| format!("{} {}%", pod.rsplit('-').next().unwrap_or(pod), n * 100 / total)).collect();
+        let shares: Vec<String> = scene
+            .shares
+            .iter()
+            .map(|(pod, n)| format!("{} {}%", pod.rsplit('-').next().unwrap_or(pod), n * 100 / total))
+            .collect();
         lines.push(format!("  Service web ─▶ {}", shares.join("  ")));
     }
     let boxes: Vec<Vec<String>> = scene.nodes.iter().map(|(name, node)| node_box(scene, name, node)).collect();
@@ -146,7 +151,11 @@ fn box_line(lines: &[String], at: usize, height: usize) -> String {
 
 fn node_box(scene: &Scene, name: &str, node: &Value) -> Vec<String> {
     let cordoned = node["spec"]["unschedulable"] == true;
-    let mut lines = vec![format!("{name}{}{}", if is_ready(node) { "" } else { " NotReady" }, if cordoned { " cordoned" } else { "" })];
+    let mut lines = vec![format!(
+        "{name}{}{}",
+        if is_ready(node) { "" } else { " NotReady" },
+        if cordoned { " cordoned" } else { "" }
+    )];
     for (pod, value) in scene.pods.iter().filter(|(_, p)| p["spec"]["nodeName"] == name) {
         let mark = match value["status"]["phase"].as_str() {
             _ if !value["metadata"]["deletionTimestamp"].is_null() => "◌",
@@ -154,7 +163,8 @@ fn node_box(scene: &Scene, name: &str, node: &Value) -> Vec<String> {
             _ if is_ready(value) => "●",
             _ => "○",
         };
-        let version = value["spec"]["containers"][0]["image"].as_str().and_then(|i| i.rsplit(':').next()).unwrap_or_default();
+        let version =
+            value["spec"]["containers"][0]["image"].as_str().and_then(|i| i.rsplit(':').next()).unwrap_or_default();
         let text: String = format!(" {mark} {pod} {version}").chars().take(WIDTH).collect();
         lines.push(text);
     }

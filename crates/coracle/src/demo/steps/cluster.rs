@@ -21,7 +21,8 @@ pub async fn run(demo: &Demo) -> Result<()> {
     });
     // the account that pods run as is made with the namespace, a moment after the server is ready
     let accounts = "the default service account";
-    demo.until::<k8s_openapi::api::core::v1::ServiceAccount, _>("", accounts, |all| (!all.is_empty()).then_some(())).await?;
+    demo.until::<k8s_openapi::api::core::v1::ServiceAccount, _>("", accounts, |all| (!all.is_empty()).then_some(()))
+        .await?;
     demo.client.create(&Pod::resource(), NAMESPACE, pod, &WriteOptions::default()).await?;
     let running = demo
         .until::<Pod, _>("app=first", "the first pod to run", |pods| {

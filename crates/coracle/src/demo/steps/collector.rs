@@ -49,7 +49,11 @@ async fn reads_logs(demo: &Demo, pods: &[Arc<Object>]) -> Result<()> {
             view["lines"][&dir].as_u64() > Some(0)
         };
         let (seen, expected) = (here.clone().filter(|p| read(p)).count(), here.count());
-        demo.promise(&format!("it reads the logs on {}", node_of(pod)), seen == expected, format!("of {seen} of {expected} web pods there"));
+        demo.promise(
+            &format!("it reads the logs on {}", node_of(pod)),
+            seen == expected,
+            format!("of {seen} of {expected} web pods there"),
+        );
     }
     Ok(())
 }

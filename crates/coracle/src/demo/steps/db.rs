@@ -30,7 +30,11 @@ pub async fn run(demo: &Demo) -> Result<()> {
     demo.apply(include_str!("../../../../../examples/demo/db.yaml")).await?;
     ready_members(demo, 3).await?;
     demo.observe("three members ready (ms)", u64::try_from(begun.elapsed().as_millis())?);
-    demo.promise("each member starts only when the one before is ready", in_order(&history.lock(), 0, 3), history.lock().join(", "));
+    demo.promise(
+        "each member starts only when the one before is ready",
+        in_order(&history.lock(), 0, 3),
+        history.lock().join(", "),
+    );
 
     let leader = agreed(demo, 3, "db-0").await?;
     demo.promise("they find each other by DNS name and elect db-0", true, &leader["members"]);
@@ -140,7 +144,11 @@ async fn lose_leader(demo: &Demo) -> Result<()> {
     demo.delete::<Pod>("db-0").await?;
     // what the others say while it is away, or at the latest what a fast return leaves of it
     let elected = interregnum(demo).await?;
-    demo.promise("the leader is deleted: the others elect db-1", elected, format!("within {} ms", begun.elapsed().as_millis()));
+    demo.promise(
+        "the leader is deleted: the others elect db-1",
+        elected,
+        format!("within {} ms", begun.elapsed().as_millis()),
+    );
 
     ready_members(demo, 3).await?;
     agreed(demo, 3, "db-0").await?;
@@ -170,7 +178,9 @@ async fn interregnum(demo: &Demo) -> Result<bool> {
     while begun.elapsed() < Duration::from_secs(30) {
         for other in &others {
             if let Ok(view) = demo.fetch("node-1", other, "/status").await
-                && view["elected"].as_array().is_some_and(|all| all.iter().skip_while(|l| *l != "db-0").any(|l| l == "db-1"))
+                && view["elected"]
+                    .as_array()
+                    .is_some_and(|all| all.iter().skip_while(|l| *l != "db-0").any(|l| l == "db-1"))
             {
                 return Ok(true);
             }
@@ -183,12 +193,17 @@ async fn interregnum(demo: &Demo) -> Result<bool> {
 async fn grow_and_shrink(demo: &Demo, history: &History) -> Result<()> {
     demo.scale::<StatefulSet>("db", 5).await?;
     ready_members(demo, 5).await?;
-    demo.promise("3 → 5 goes in order", in_order(&history.lock(), 3, 5), history.lock().iter().rev().take(4).rev().cloned().collect::<Vec<_>>().join(", "));
+    demo.promise(
+        "3 → 5 goes in order",
+        in_order(&history.lock(), 3, 5),
+        history.lock().iter().rev().take(4).rev().cloned().collect::<Vec<_>>().join(", "),
+    );
     history.lock().clear();
     demo.scale::<StatefulSet>("db", 3).await?;
     ready_members(demo, 3).await?;
     let seen = history.lock().clone();
-    let order: Vec<&str> = seen.iter().map(String::as_str).filter(|e| e.starts_with('-') || e.starts_with("gone")).collect();
+    let order: Vec<&str> =
+        seen.iter().map(String::as_str).filter(|e| e.starts_with('-') || e.starts_with("gone")).collect();
     demo.promise("5 → 3 goes last first", order == ["-db-4", "gone db-4", "-db-3", "gone db-3"], seen.join(", "));
     Ok(())
 }

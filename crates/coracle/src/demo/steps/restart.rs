@@ -41,7 +41,11 @@ pub async fn run(demo: &Demo) -> Result<()> {
     demo.promise("no object is lost", lost.is_empty(), format!("{} objects before, lost {lost:?}", before.len()));
     demo.scale::<Deployment>("web", 6).await?;
     web::available(demo, 6, "coracle.dev/demo:v1").await?;
-    demo.promise("everything goes on: web scales to 6", true, format!("{} ms after the kill", begun.elapsed().as_millis()));
+    demo.promise(
+        "everything goes on: web scales to 6",
+        true,
+        format!("{} ms after the kill", begun.elapsed().as_millis()),
+    );
     demo.until::<Node, _>("", "all nodes Ready", |nodes| nodes.values().all(|n| ready(n)).then_some(())).await?;
     let pods = demo.list::<Pod>("").await?;
     let restarted: Vec<String> = pods
@@ -51,7 +55,11 @@ pub async fn run(demo: &Demo) -> Result<()> {
         .collect();
     let still = before_containers.keys().filter(|name| pods.iter().any(|p| p.meta().name == **name)).count();
     let holds = restarted.is_empty() && still == before_containers.len();
-    demo.promise("no container restarted", holds, format!("{still} of {} pods as before {restarted:?}", before_containers.len()));
+    demo.promise(
+        "no container restarted",
+        holds,
+        format!("{still} of {} pods as before {restarted:?}", before_containers.len()),
+    );
     let figures = load.stop().await?;
     let seen = format!("{} requests, {} failed {}", figures["requests"], figures["failures"], figures["failed"]);
     demo.observe("requests meanwhile", json!({"requests": figures["requests"], "failures": figures["failures"]}));
@@ -64,7 +72,12 @@ async fn everything(demo: &Demo) -> Result<BTreeSet<String>> {
     let mut all = BTreeSet::new();
     for kind in coracle_kinds::all().iter().filter(|k| k.is_stored() && k.resource.kind != "Event") {
         let listed = demo.client.list(&kind.resource, "", &ListOptions::default()).await?;
-        all.extend(listed.items.iter().map(|o| format!("{} {}/{} {}", kind.resource, o.meta().namespace, o.meta().name, o.meta().uid)));
+        all.extend(
+            listed
+                .items
+                .iter()
+                .map(|o| format!("{} {}/{} {}", kind.resource, o.meta().namespace, o.meta().name, o.meta().uid)),
+        );
     }
     Ok(all)
 }

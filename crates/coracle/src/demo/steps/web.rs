@@ -128,7 +128,8 @@ async fn heal(demo: &Demo) -> Result<()> {
         })
         .await?;
     let same = node_of(&healed) == node_of(&victim) && containers(&healed.value()) != containers(&victim.value());
-    let seen = format!("{} on {}, restart 1, after {} ms", healed.meta().name, node_of(&healed), begun.elapsed().as_millis());
+    let seen =
+        format!("{} on {}, restart 1, after {} ms", healed.meta().name, node_of(&healed), begun.elapsed().as_millis());
     demo.promise("a killed process is restarted in place", same, seen);
 
     let victim = pods.last().context("no pod")?.clone();
@@ -141,7 +142,8 @@ async fn heal(demo: &Demo) -> Result<()> {
             (ready.len() == 5).then(|| ready.iter().find(|p| !before.contains(&p.meta().uid)).cloned())?
         })
         .await?;
-    let seen = format!("{} for {} after {} ms", replacement.meta().name, victim.meta().name, begun.elapsed().as_millis());
+    let seen =
+        format!("{} for {} after {} ms", replacement.meta().name, victim.meta().name, begun.elapsed().as_millis());
     demo.promise("a deleted pod is replaced", true, seen);
     // its endpoint has left every node before the load begins
     demo.until::<Pod, _>(LABELS, "the deleted pod to be gone", |pods| (pods.len() == 5).then_some(())).await
@@ -170,14 +172,18 @@ async fn show(demo: &Demo, load: &mut Load) -> Result<()> {
 
 async fn roll(demo: &Demo, addresses: &[String]) -> Result<()> {
     let figures = under_load(demo, addresses, async {
-        let image = json!({"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "coracle.dev/demo:v2"}]}}}});
+        let image =
+            json!({"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "coracle.dev/demo:v2"}]}}}});
         demo.strategic::<Deployment>("web", image).await?;
         available(demo, 5, "coracle.dev/demo:v2").await?;
         gone(demo).await
     })
     .await?;
     let both = ["v1", "v2"].iter().all(|v| figures["versions"][v].as_u64() > Some(0));
-    let seen = format!("{} requests, {} failed {}, by version {}", figures["requests"], figures["failures"], figures["failed"], figures["versions"]);
+    let seen = format!(
+        "{} requests, {} failed {}, by version {}",
+        figures["requests"], figures["failures"], figures["failed"], figures["versions"]
+    );
     demo.observe("rollout", figures.clone());
     demo.promise("a new image rolls out and not one request fails", both && figures["failures"] == 0, seen);
 
