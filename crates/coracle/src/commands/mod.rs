@@ -52,23 +52,21 @@ macro_rules! run {
 }
 
 /// Every command, in the order of help.
-pub fn all() -> &'static [&'static Command] {
-    &[
-        &up::COMMAND,
-        &down::COMMAND,
-        &status::COMMAND,
-        &node::COMMAND,
-        &server::COMMAND,
-        &agent::COMMAND,
-        &token::COMMAND,
-        &kubeconfig::COMMAND,
-        &image::COMMAND,
-        &demo::COMMAND,
-        &check::COMMAND,
-        &version::COMMAND,
-        &completion::COMMAND,
-    ]
-}
+pub static ALL: &[&Command] = &[
+    &up::COMMAND,
+    &down::COMMAND,
+    &status::COMMAND,
+    &node::COMMAND,
+    &server::COMMAND,
+    &agent::COMMAND,
+    &token::COMMAND,
+    &kubeconfig::COMMAND,
+    &image::COMMAND,
+    &demo::COMMAND,
+    &check::COMMAND,
+    &version::COMMAND,
+    &completion::COMMAND,
+];
 
 /// The command line as clap knows it.
 pub fn command_line() -> clap::Command {
@@ -78,7 +76,7 @@ pub fn command_line() -> clap::Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .after_help("Every flag can also be set by a variable (--data-dir: CORACLE_DATA_DIR) or in the file that --config names.");
-    for command in all() {
+    for command in ALL {
         top = top.subcommand(parser(command));
     }
     top
@@ -135,7 +133,7 @@ fn positional(argument: &'static str) -> Arg {
 /// # Errors
 /// What the command returns.
 pub async fn run(matches: &ArgMatches) -> Result<ExitCode> {
-    let (mut commands, mut matches) = (all(), matches);
+    let (mut commands, mut matches) = (ALL, matches);
     loop {
         let Some((name, inner)) = matches.subcommand() else { return Ok(ExitCode::from(2)) };
         let Some(command) = commands.iter().find(|c| c.name == name) else { return Ok(ExitCode::from(2)) };
@@ -186,7 +184,7 @@ mod tests {
 
     #[test]
     fn every_command_file_is_listed() {
-        let listed: Vec<&str> = super::all().iter().map(|c| c.name).collect();
+        let listed: Vec<&str> = super::ALL.iter().map(|c| c.name).collect();
         let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/src/commands");
         for file in std::fs::read_dir(dir).unwrap() {
             let name = file.unwrap().file_name().into_string().unwrap();

@@ -61,7 +61,7 @@ async fn follow(demo: &Demo) -> Result<History> {
                 WatchEvent::Bookmark(_) => continue,
             };
             let name = object.meta().name.clone();
-            let mut note = |what: &str| noting.lock().push(format!("{what}{name}"));
+            let note = |what: &str| noting.lock().push(format!("{what}{name}"));
             if gone {
                 known.remove(&name);
                 note("gone ");
