@@ -9,25 +9,18 @@ mod overrides;
 mod protobuf;
 mod write;
 
+use crate::{
+    Mode,
+    metadata::{self, packages, text},
+};
 use anyhow::{Context, Result, bail};
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
-use serde_json::Value;
 use std::{
     collections::BTreeMap,
     fs,
     io::{Read, Write},
     path::{Path, PathBuf},
-    process::Command,
 };
-
-/// Whether to write the table or to compare it with the one checked in.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Write it.
-    Write,
-    /// Fail if it would change.
-    Check,
-}
 
 /// One API type.
 #[derive(Default)]
@@ -94,13 +87,11 @@ struct Sources {
 }
 
 fn sources() -> Result<Sources> {
-    let out = Command::new(env!("CARGO")).args(["metadata", "--format-version", "1"]).output()?;
-    let metadata: Value = serde_json::from_slice(&out.stdout).context("cargo metadata")?;
+    let metadata = metadata::read()?;
     let find = |name: &str| -> Result<PathBuf> {
-        let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
-        let package = packages.iter().find(|p| p["name"] == name).with_context(|| format!("no crate {name}"))?;
-        let manifest = package["manifest_path"].as_str().context("a package without manifest")?;
-        Ok(Path::new(manifest).with_file_name("src"))
+        let package =
+            packages(&metadata).find(|p| text(p, "name") == name).with_context(|| format!("no crate {name}"))?;
+        Ok(Path::new(text(package, "manifest_path")).with_file_name("src"))
     };
     Ok(Sources { k8s_openapi: find("k8s-openapi")?.join("v1_37"), k8s_pb: find("k8s-pb")? })
 }

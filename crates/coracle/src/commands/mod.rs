@@ -8,6 +8,7 @@ mod down;
 mod image;
 mod kubeconfig;
 mod node;
+mod reference;
 mod server;
 mod status;
 pub mod token;
@@ -66,6 +67,7 @@ pub static ALL: &[&Command] = &[
     &check::COMMAND,
     &version::COMMAND,
     &completion::COMMAND,
+    &reference::COMMAND,
 ];
 
 /// The command line as clap knows it.
