@@ -14,7 +14,7 @@ pub static COMMAND: Command = Command {
     about: "The images on this machine",
     settings: &[],
     arguments: &[],
-    action: Action::Group(&[&LOAD, &LIST, &REMOVE]),
+    action: Action::Group(&[&LOAD, &DEMO, &LIST, &REMOVE]),
 };
 
 static LOAD: Command = Command {
@@ -23,6 +23,14 @@ static LOAD: Command = Command {
     settings: &["data-dir", "images-dir"],
     arguments: &["ARCHIVE..."],
     action: crate::run!(load),
+};
+
+static DEMO: Command = Command {
+    name: "demo",
+    about: "Make the images of the demo from this program, for examples/ and the chart",
+    settings: &["data-dir", "images-dir"],
+    arguments: &[],
+    action: crate::run!(demo),
 };
 
 static LIST: Command = Command {
@@ -70,6 +78,22 @@ async fn load(values: Values) -> Result<ExitCode> {
         for image in images.with_context(|| format!("{archive} cannot be loaded"))? {
             println!("{} {}", image.tags.first().unwrap_or(&image.id), image.id);
         }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn demo(values: Values) -> Result<ExitCode> {
+    let store = open(&values)?;
+    let archive = Layout::open(&values.path("data-dir"))?.run().join(format!("demo-{}.tar", std::process::id()));
+    let loaded = tokio::task::spawn_blocking(move || {
+        let loaded = crate::demo::images::archive(&archive).and_then(|()| Ok(store.load(&archive, None)?));
+        // half of an archive is of no use either
+        let _ = std::fs::remove_file(&archive);
+        loaded
+    });
+    let images = loaded.await?.context("the demo images cannot be made")?;
+    for name in images.iter().flat_map(|image| &image.tags) {
+        println!("{name}");
     }
     Ok(ExitCode::SUCCESS)
 }
