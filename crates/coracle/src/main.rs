@@ -1,6 +1,7 @@
 //! All of Kubernetes that a cluster needs, in one binary: the commands, and how the parts are put together.
 
 mod app;
+mod bench;
 mod cluster;
 mod commands;
 mod demo;

@@ -51,6 +51,7 @@ pub static SETTINGS: &[Setting] = &[
         "",
         "Address at which nodes and pods reach the server; found by itself if not given",
     ),
+    value("bench-dir", "DIR", "/var/lib/coracle-bench", "Where the benchmark keeps its data; emptied before and after"),
     value("bind", "ADDRESS:PORT", "0.0.0.0:6443", "Where the API server listens"),
     value(
         "ca-hash",

@@ -1,6 +1,7 @@
 //! The commands: one file each, one line in [`all`].
 
 mod agent;
+mod bench;
 mod check;
 mod completion;
 mod demo;
@@ -64,6 +65,7 @@ pub static ALL: &[&Command] = &[
     &kubeconfig::COMMAND,
     &image::COMMAND,
     &demo::COMMAND,
+    &bench::COMMAND,
     &check::COMMAND,
     &version::COMMAND,
     &completion::COMMAND,
