@@ -4,7 +4,7 @@ use super::Command;
 use crate::{cluster::supervisor::READY, settings::Values};
 use anyhow::{Context, Result, bail};
 use coracle_agent::{Agent, AgentConfig, Join};
-use coracle_network::{Cidr, Network, NodeNetwork};
+use coracle_network::Cidr;
 use coracle_runtime::{EmbeddedRuntime, RuntimeConfig};
 use std::{
     collections::BTreeMap,
@@ -53,13 +53,7 @@ async fn run(values: Values) -> Result<ExitCode> {
         insecure_registries: Vec::new(),
     };
     let runtime = EmbeddedRuntime::open(runtime).await.context("the container runtime cannot start")?;
-    let network = Box::new(|config| -> futures::future::BoxFuture<'static, _> {
-        Box::pin(async move {
-            let opened = tokio::task::spawn_blocking(move || NodeNetwork::open(config)).await;
-            let network = opened.map_err(|e| coracle_network::Error::Config(e.to_string()))??;
-            Ok(Arc::new(network) as Arc<dyn Network>)
-        })
-    });
+    let network = coracle_agent::cluster::embedded(config.cluster_dns);
     let agent = Agent::start(config, runtime, network).await.context("the node cannot start")?;
     println!("{READY}");
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
