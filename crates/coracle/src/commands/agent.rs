@@ -11,7 +11,6 @@ use std::{
     net::{IpAddr, Ipv4Addr, UdpSocket},
     path::PathBuf,
     process::ExitCode,
-    sync::Arc,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
