@@ -195,7 +195,7 @@ impl Scheduler {
 
     fn finish(&mut self, result: Bound) {
         let Some(error) = result.error else { return };
-        tracing::debug!(pod = ?result.key, %error, "binding failed");
+        tracing::warn!(namespace = result.key.0, pod = result.key.1, %error, "binding failed");
         self.cache.remove_pod(&result.uid);
         self.queue.failed(&result.key, false);
     }

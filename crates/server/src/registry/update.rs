@@ -144,6 +144,7 @@ impl Registry {
         };
         narrow(&mut object, &old, part);
         kind.prepare_update(&mut object, &old, part);
+        let by_server = whole.is_some();
         if let Some(Some(status)) = whole {
             object["status"] = status;
         }
@@ -157,7 +158,8 @@ impl Registry {
         self.may_grant(caller, target, &object)?;
         let extra = self.allocator.update(&self.store.snapshot(), target, &old, &mut object)?;
         let mut errors = meta::validate(&object);
-        errors.extend(kind.validate_update(&object, &old, part));
+        // what clients must not change in place is exactly what some subresources are for
+        errors.extend(if by_server { kind.validate(&object) } else { kind.validate_update(&object, &old, part) });
         errors.extend(new_finalizers(&object, &old));
         if !errors.is_empty() {
             return Err(Status::invalid(&served.resource, target.name, &errors));
