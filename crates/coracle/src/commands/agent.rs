@@ -54,8 +54,9 @@ async fn run(values: Values) -> Result<ExitCode> {
     let runtime = EmbeddedRuntime::open(runtime).await.context("the container runtime cannot start")?;
     let network = coracle_agent::cluster::embedded(config.cluster_dns);
     let agent = Agent::start(config, runtime, network).await.context("the node cannot start")?;
-    println!("{READY}");
+    // whoever reads the word may end this process at once
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    println!("{READY}");
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}

@@ -47,8 +47,9 @@ async fn run(values: Values) -> Result<ExitCode> {
     let scheduler = server.client(User::component("system:kube-scheduler", &[]));
     coracle_scheduler::start(scheduler, server.view(), clock, &tasks);
     tracing::info!(url = server.url(), "serving");
-    println!("{READY}");
+    // whoever reads the word may end this process at once
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    println!("{READY}");
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}

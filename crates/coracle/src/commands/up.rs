@@ -49,13 +49,14 @@ async fn run(values: Values) -> Result<ExitCode> {
     coracle_base::telemetry::init(if values.get("log") == "info" { "warn" } else { values.get("log") });
     let layout = Layout::open(&values.path("data-dir"))?;
     let name = values.get("name").to_string();
+    // from here on a signal must not end this process where it stands: what is made by then has to be taken down
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let (supervisor, stopped) = Supervisor::start(layout.clone(), options(&values)?, |line| println!("{line}")).await?;
     if !values.on("no-kubeconfig") {
         let file = super::kubeconfig::merge_into_users(&layout.kubeconfig(), &name)?;
         println!("context {name:?} added to {}", file.display());
     }
     println!("{UP}: kubectl --kubeconfig {} get nodes", layout.kubeconfig().display());
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
