@@ -1,0 +1,8 @@
+//! The control plane alone: `coracle server`.
+
+mod disk;
+mod kill;
+mod objects;
+mod refusals;
+mod start;
+mod watch;
