@@ -12,7 +12,7 @@ use coracle_base::{Backoff, Tasks};
 use coracle_client::{SharedClient, http::HttpClient};
 use coracle_network::fabric::Fabric;
 use parking_lot::Mutex;
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     net::{UnixListener, UnixStream},
@@ -22,6 +22,8 @@ use tokio::{
 
 /// How long a start may take before it counts as failed.
 const START: Duration = Duration::from_secs(60);
+/// How long a process may take to stop before it is killed.
+const STOP: Duration = Duration::from_secs(10);
 /// The line by which a child says that it does its work.
 pub const READY: &str = "ready";
 
@@ -54,14 +56,15 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// Brings a cluster up; returns once every node is ready. `show` is told what happens.
+    /// Brings a cluster up; returns once every node is ready, or gives up when `cancel` completes. `show` is told what happens.
     ///
     /// # Errors
-    /// When a cluster runs already, the port is taken, or something does not start. Nothing is left then.
+    /// When a cluster runs already, the port is taken, something does not start, or it was cancelled. Nothing is left then.
     pub async fn start(
         layout: Layout,
         options: Options,
         show: impl Fn(&str) + Send + Sync + 'static,
+        cancel: impl Future<Output = ()>,
     ) -> Result<(Arc<Self>, oneshot::Receiver<()>)> {
         let earlier = layout.state();
         if let Some(state) = &earlier
@@ -105,7 +108,11 @@ impl Supervisor {
             stop: Mutex::new(Some(stop)),
             nodes: tokio::sync::Mutex::default(),
         });
-        if let Err(error) = this.clone().bring_up().await {
+        let came_up = tokio::select! {
+            result = this.clone().bring_up() => result,
+            () = cancel => Err(anyhow::anyhow!("interrupted")),
+        };
+        if let Err(error) = came_up {
             this.stop().await?;
             return Err(error);
         }
@@ -129,10 +136,11 @@ impl Supervisor {
                 node.name
             })
             .collect();
-        let starting: Vec<_> =
-            names.into_iter().map(|name| tokio::spawn(self.clone().start_node(name, Vec::new()))).collect();
-        for node in starting {
-            let name = node.await??;
+        // a set: what is under way ends with this start
+        let mut starting: tokio::task::JoinSet<_> =
+            names.into_iter().map(|name| self.clone().start_node(name, Vec::new())).collect();
+        while let Some(node) = starting.join_next().await {
+            let name = node??;
             (self.show)(&format!("{name} Ready after {} ms", begun.elapsed().as_millis()));
         }
         Ok(())
@@ -349,11 +357,26 @@ impl Supervisor {
     pub async fn stop(&self) -> Result<()> {
         let state = self.state.lock().clone();
         self.tasks.token().cancel();
-        for process in state.nodes.iter().filter_map(|n| n.agent).chain(state.server) {
+        let processes: Vec<Process> = state.nodes.iter().filter_map(|n| n.agent).chain(state.server).collect();
+        for process in &processes {
             process.signal(nix::sys::signal::Signal::SIGTERM);
         }
         self.tasks.stop().await;
+        ended(&processes, STOP).await;
         teardown::cluster(&self.layout, &state).await
+    }
+}
+
+/// Waits until the processes are gone, and kills those that are not after `limit`.
+async fn ended(processes: &[Process], limit: Duration) {
+    let begun = std::time::Instant::now();
+    while processes.iter().any(Process::lives) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        if begun.elapsed() > limit {
+            for process in processes {
+                process.signal(nix::sys::signal::Signal::SIGKILL);
+            }
+        }
     }
 }
 

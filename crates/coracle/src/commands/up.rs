@@ -51,7 +51,14 @@ async fn run(values: Values) -> Result<ExitCode> {
     let name = values.get("name").to_string();
     // from here on a signal must not end this process where it stands: what is made by then has to be taken down
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let (supervisor, stopped) = Supervisor::start(layout.clone(), options(&values)?, |line| println!("{line}")).await?;
+    let cancel = async {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    let show = |line: &str| println!("{line}");
+    let (supervisor, stopped) = Supervisor::start(layout.clone(), options(&values)?, show, cancel).await?;
     if !values.on("no-kubeconfig") {
         let file = super::kubeconfig::merge_into_users(&layout.kubeconfig(), &name)?;
         println!("context {name:?} added to {}", file.display());
