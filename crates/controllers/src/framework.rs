@@ -118,8 +118,14 @@ pub struct Controllers;
 
 impl Controllers {
     /// Starts every controller; each gets the client that `client_for` makes for its name. They end with `tasks`.
-    pub fn start(client_for: impl Fn(&str) -> SharedClient, view: SharedView, clock: SharedClock, tasks: &Tasks) {
-        Self::start_some(crate::all(), client_for, view, clock, tasks);
+    pub fn start(
+        client_for: impl Fn(&str) -> SharedClient,
+        view: SharedView,
+        clock: SharedClock,
+        settings: &crate::ClusterSettings,
+        tasks: &Tasks,
+    ) {
+        Self::start_some(crate::all(settings), client_for, view, clock, tasks);
     }
 
     /// Starts only `list`.

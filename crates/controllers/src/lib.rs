@@ -12,23 +12,33 @@ mod pods;
 mod revisions;
 mod rounding;
 
+mod settings;
+
+mod certificates;
 mod daemonset;
 mod deployment;
+mod node_ipam;
 mod replicaset;
+mod service_accounts;
 mod statefulset;
 
 #[cfg(test)]
 mod testing;
 
 pub use framework::{Context, Controller, Controllers, Key, Keys, Requeue};
+pub use settings::ClusterSettings;
 
 /// Every controller.
-pub fn all() -> Vec<Box<dyn Controller>> {
+pub fn all(settings: &ClusterSettings) -> Vec<Box<dyn Controller>> {
     vec![
+        Box::new(certificates::Certificates::new(settings)),
         Box::new(daemonset::DaemonSets::default()),
         Box::new(deployment::Deployments::default()),
+        Box::new(node_ipam::NodeIpam::new(settings)),
         Box::new(replicaset::replica_sets()),
         Box::new(replicaset::replication_controllers()),
+        Box::new(service_accounts::RootCa::new(settings)),
+        Box::new(service_accounts::ServiceAccounts),
         Box::new(statefulset::StatefulSets::default()),
     ]
 }

@@ -4,7 +4,7 @@ use super::Command;
 use crate::{cluster::supervisor::READY, settings::Values};
 use anyhow::Result;
 use coracle_base::{SharedClock, SystemClock, Tasks};
-use coracle_controllers::Controllers;
+use coracle_controllers::{ClusterSettings, Controllers};
 use coracle_server::{Server, ServerConfig, User};
 use std::{process::ExitCode, sync::Arc};
 use tokio::signal::unix::{SignalKind, signal};
@@ -42,8 +42,11 @@ async fn run(values: Values) -> Result<ExitCode> {
     };
     let server = Server::start(config).await?;
     let tasks = Tasks::new();
+    let cluster_cidr = values.get("cluster-cidr");
+    let settings =
+        ClusterSettings::new(server.pki().clone(), cluster_cidr).map_err(|e| anyhow::anyhow!("--cluster-cidr {e}"))?;
     let client_for = |name: &str| server.client(User::controller(name));
-    Controllers::start(client_for, server.view(), clock.clone(), &tasks);
+    Controllers::start(client_for, server.view(), clock.clone(), &settings, &tasks);
     let scheduler = server.client(User::component("system:kube-scheduler", &[]));
     coracle_scheduler::start(scheduler, server.view(), clock, &tasks);
     tracing::info!(url = server.url(), "serving");
