@@ -5,7 +5,7 @@
 
 use crate::{ClusterSettings, Context, Controller, Key, Requeue};
 use async_trait::async_trait;
-use coracle_api::{Resource, Result, Status, WriteOptions};
+use coracle_api::{Object, Resource, Result, Status, WriteOptions};
 use coracle_client::{Change, ClientExt, Kind, Typed, View, ViewExt};
 use coracle_pki::{CertificateRequest, Pki, Usage};
 use jiff::{SignedDuration, Timestamp};
@@ -26,6 +26,9 @@ const LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How long requests stay: approved and issued or denied an hour, undecided a day.
 const KEEP_DECIDED: SignedDuration = SignedDuration::from_hours(1);
 const KEEP_PENDING: SignedDuration = SignedDuration::from_hours(24);
+
+/// How long a request that no rule approves waits until it is looked at again: rights may have been given meanwhile.
+const UNSURE: Duration = Duration::from_secs(60);
 
 /// The controller.
 pub struct Certificates {
@@ -171,11 +174,11 @@ impl Controller for Certificates {
     }
 
     fn watches(&self) -> Vec<Resource> {
-        vec![CertificateSigningRequest::resource()]
+        vec![CertificateSigningRequest::resource(), Node::resource()]
     }
 
-    fn keys(&self, _view: &dyn View, change: &Change) -> Vec<Key> {
-        vec![Key::from_change(change)]
+    fn keys(&self, view: &dyn View, change: &Change) -> Vec<Key> {
+        if *change.resource == Node::resource() { waiting_for(view, change) } else { vec![Key::from_change(change)] }
     }
 
     async fn reconcile(&self, ctx: &Context, key: &Key) -> Result<Requeue> {
@@ -190,9 +193,11 @@ impl Controller for Certificates {
         match plan(&facts, ctx.clock.now()) {
             Plan::Wait(left) => Ok(Requeue::After(Duration::try_from(left).unwrap_or_default())),
             Plan::ApproveIf(subresource, message) => {
-                if review(ctx, &csr, subresource).await? {
-                    condition(ctx, &csr, "approval", "Approved", "AutoApproved", message).await?;
+                if !review(ctx, &csr, subresource).await? {
+                    // a human may still decide, or nobody ever does
+                    return Ok(Requeue::After(UNSURE));
                 }
+                condition(ctx, &csr, "approval", "Approved", "AutoApproved", message).await?;
                 Ok(Requeue::No)
             }
             Plan::Approve(message) => {
@@ -218,6 +223,26 @@ impl Controller for Certificates {
             }
         }
     }
+}
+
+/// A node asks for its serving certificate before the world knows its addresses: its undecided requests wait for them.
+fn waiting_for(view: &dyn View, change: &Change) -> Vec<Key> {
+    let said = |object: &Arc<Object>| {
+        let node = object.view::<Node>().ok()?;
+        Some(node.status.as_ref()?.addresses.as_ref()?.iter().map(|a| a.address.clone()).collect::<Vec<_>>())
+    };
+    let before = change.old.as_ref().and_then(said);
+    let now = change.new.as_ref().and_then(said);
+    if now.is_none() || now == before {
+        return Vec::new();
+    }
+    let user = format!("system:node:{}", change.object().meta().name);
+    let all = view.typed_list::<CertificateSigningRequest>("").into_iter();
+    let pending = all.filter(|csr| {
+        let decided = csr.status.as_ref().and_then(|s| s.conditions.as_ref()).is_some_and(|c| !c.is_empty());
+        !decided && csr.spec.signer_name == NODE_SERVING && csr.spec.username.as_deref() == Some(&user)
+    });
+    pending.map(|csr| Key::new("", csr.name())).collect()
 }
 
 /// What a node may be called in a certificate of its own: its name and the addresses in its status.
