@@ -84,7 +84,7 @@ mod tests {
             (Ok(range), Ok((count, last))) => {
                 assert_eq!((range.count(), range.piece(count - 1).as_str()), (count, last), "{cidr}");
                 assert_eq!(range.pieces_of(last), count - 1..count, "{cidr}");
-                assert_eq!(range.pieces_of("192.0.2.0/24"), 0..0, "{cidr}");
+                assert!(range.pieces_of("192.0.2.0/24").is_empty(), "{cidr}");
             }
             (Err(error), Err(part)) => assert!(error.contains(part), "{cidr}: {error}"),
             (found, _) => panic!("{cidr}: {found:?}"),
