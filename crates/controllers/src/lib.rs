@@ -18,6 +18,7 @@ mod certificates;
 mod daemonset;
 mod deployment;
 mod node_ipam;
+mod node_lifecycle;
 mod replicaset;
 mod service_accounts;
 mod statefulset;
@@ -35,6 +36,7 @@ pub fn all(settings: &ClusterSettings) -> Vec<Box<dyn Controller>> {
         Box::new(daemonset::DaemonSets::default()),
         Box::new(deployment::Deployments::default()),
         Box::new(node_ipam::NodeIpam::new(settings)),
+        Box::new(node_lifecycle::NodeLifecycle::default()),
         Box::new(replicaset::replica_sets()),
         Box::new(replicaset::replication_controllers()),
         Box::new(service_accounts::RootCa::new(settings)),
