@@ -22,6 +22,7 @@ mod node_lifecycle;
 mod replicaset;
 mod service_accounts;
 mod statefulset;
+mod taint_eviction;
 
 #[cfg(test)]
 mod testing;
@@ -42,5 +43,6 @@ pub fn all(settings: &ClusterSettings) -> Vec<Box<dyn Controller>> {
         Box::new(service_accounts::RootCa::new(settings)),
         Box::new(service_accounts::ServiceAccounts),
         Box::new(statefulset::StatefulSets::default()),
+        Box::new(taint_eviction::TaintEviction::default()),
     ]
 }
