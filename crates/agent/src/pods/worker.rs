@@ -36,6 +36,14 @@ enum Done {
     Quiet,
 }
 
+/// The one operation on the whole pod that is under way.
+enum Busy {
+    /// Makes the sandbox or a container: given up when the pod is to end.
+    Building(AbortHandle),
+    /// Takes things away: runs to its end.
+    Ending,
+}
+
 struct Worker {
     node: Arc<Node>,
     wanted: watch::Receiver<Wanted>,
@@ -50,7 +58,7 @@ struct Worker {
     pulls: Arc<parking_lot::Mutex<Backoffs>>,
     errors: BTreeMap<String, Waiting>,
     stopping: BTreeMap<String, i64>,
-    busy: Option<AbortHandle>,
+    busy: Option<Busy>,
     operations: JoinSet<Done>,
     probes: Probes,
     rejected: bool,
@@ -223,12 +231,12 @@ impl Worker {
         if !self.rejected {
             self.report(&observed, &health, &waiting, now).await;
         }
-        if self.ending().is_some() {
-            // a pull or a setup under way serves nothing any more
-            if let Some(busy) = self.busy.take_if(|_| !planned.actions.contains(&Action::TearDown)) {
-                busy.abort();
-                self.nudge.now();
-            }
+        // a pull or a setup under way serves nothing any more; a teardown does
+        if self.ending().is_some()
+            && let Some(Busy::Building(task)) = self.busy.take_if(|busy| matches!(busy, Busy::Building(_)))
+        {
+            task.abort();
+            self.nudge.now();
         }
         for action in planned.actions {
             self.apply(action, &observed, now);
@@ -281,7 +289,7 @@ impl Worker {
             Action::Setup { attempt } => {
                 let observed = observed.clone();
                 let task = async move { Done::Setup(setup::run(&node, &pod, &observed, attempt).await) };
-                self.busy = Some(self.operations.spawn(task));
+                self.busy = Some(Busy::Building(self.operations.spawn(task)));
             }
             Action::Start { name, attempt, failed } => {
                 let (Some(prepared), Some(sandbox)) = (self.prepared.clone(), observed.ready_sandbox()) else { return };
@@ -298,7 +306,7 @@ impl Worker {
                     pulls: self.pulls.clone(),
                 };
                 let task = async move { Done::Started(name, start::run(request).await) };
-                self.busy = Some(self.operations.spawn(task));
+                self.busy = Some(Busy::Building(self.operations.spawn(task)));
             }
             Action::Stop { name, id, grace, message } => {
                 self.event(&name, EventType::Normal, "Killing", &message);
@@ -321,13 +329,15 @@ impl Worker {
                     stop::stop_sandbox(&node, &pod, sandbox.as_deref()).await;
                     Done::SandboxStopped
                 };
-                self.busy = Some(self.operations.spawn(task));
+                self.operations.spawn(task);
+                self.busy = Some(Busy::Ending);
             }
             Action::TearDown => {
                 let mut sandboxes = observed.old_sandboxes.clone();
                 sandboxes.extend(observed.sandbox.as_ref().map(|s| s.id.clone()));
                 let task = async move { Done::TornDown(stop::tear_down(&node, &pod, &sandboxes).await) };
-                self.busy = Some(self.operations.spawn(task));
+                self.operations.spawn(task);
+                self.busy = Some(Busy::Ending);
             }
         }
     }
