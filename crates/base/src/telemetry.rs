@@ -3,10 +3,14 @@
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
-/// Logs to standard error. `CORACLE_LOG` (or `default`) takes a filter such as `info,coracle_server=debug`.
-pub fn init(default: &str) {
-    let filter = EnvFilter::try_from_env("CORACLE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+/// Logs to standard error. `filter` is such as `info,coracle_server=debug`; one that makes no sense is said so and read as `info`.
+pub fn init(filter: &str) {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|error| {
+        eprintln!("the log filter {filter:?} is not understood ({error}); using \"info\"");
+        EnvFilter::new("info")
+    });
     // A second call (tests in one process) keeps the first subscriber.
     let colours = std::io::stderr().is_terminal();
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).try_init();
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).try_init();
 }

@@ -1,4 +1,5 @@
-//! The objects by which the cluster reaches its own server: the `kubernetes` Service, its endpoints, the range of Service addresses.
+//! The objects by which the cluster reaches itself: the `kubernetes` Service and its endpoints, the DNS Service, the range of Service
+//! addresses.
 
 use crate::registry::allocate::Cidr;
 use coracle_api::{Resource, Result, WriteOptions};
@@ -18,14 +19,14 @@ const RANGES: Resource = Resource::fixed("networking.k8s.io", "v1", "servicecidr
 pub async fn apply(view: &dyn View, client: &dyn Client, services: Cidr, advertise: IpAddr, port: u16) -> Result<()> {
     for (resource, wanted) in wanted(services, advertise, port) {
         let name = wanted["metadata"]["name"].as_str().unwrap_or_default().to_string();
-        let namespace = if resource.namespaced { "default" } else { "" };
+        let namespace = wanted["metadata"]["namespace"].as_str().unwrap_or_default().to_string();
         let options = WriteOptions::default();
-        match view.get(&resource, namespace, &name) {
-            None => drop(client.create(&resource, namespace, wanted, &options).await?),
+        match view.get(&resource, &namespace, &name) {
+            None => drop(client.create(&resource, &namespace, wanted, &options).await?),
             Some(found) => {
                 let mut value = found.value();
                 if merge(&mut value, &wanted) {
-                    client.update(&resource, namespace, &name, "", value, &options).await?;
+                    client.update(&resource, &namespace, &name, "", value, &options).await?;
                 }
             }
         }
@@ -44,6 +45,21 @@ fn wanted(services: Cidr, advertise: IpAddr, port: u16) -> Vec<(Resource, Value)
         "spec": {
             "type": "ClusterIP", "clusterIP": services.nth(1).to_string(), "sessionAffinity": "None",
             "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}],
+        },
+    });
+    // without a selector: every node answers DNS itself, on this address
+    let dns = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {
+            "name": "kube-dns", "namespace": "kube-system",
+            "labels": {"k8s-app": "kube-dns", "kubernetes.io/name": "CoreDNS", "kubernetes.io/cluster-service": "true"},
+        },
+        "spec": {
+            "type": "ClusterIP", "clusterIP": services.nth(10).to_string(),
+            "ports": [
+                {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
+                {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
+            ],
         },
     });
     let endpoints = json!({
@@ -70,7 +86,7 @@ fn wanted(services: Cidr, advertise: IpAddr, port: u16) -> Vec<(Resource, Value)
         "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "kubernetes"},
         "spec": {"cidrs": [services.to_string()]},
     });
-    vec![(RANGES, range), (SERVICES, service), (ENDPOINTS, endpoints), (SLICES, slice)]
+    vec![(RANGES, range), (SERVICES, service), (SERVICES, dns), (ENDPOINTS, endpoints), (SLICES, slice)]
 }
 
 /// Puts what is wanted into what there is, lists as a whole; whether that changed anything.
@@ -114,8 +130,8 @@ mod tests {
         }
         let before = wanted(cidr, "10.0.0.1".parse().unwrap(), 6443);
         let after = wanted(cidr, "10.0.0.2".parse().unwrap(), 6443);
-        let mut slice = before[3].1.clone();
-        assert!(merge(&mut slice, &after[3].1));
+        let mut slice = before[4].1.clone();
+        assert!(merge(&mut slice, &after[4].1));
         assert_eq!(slice["endpoints"][0]["addresses"][0], "10.0.0.2");
     }
 }

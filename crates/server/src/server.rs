@@ -83,10 +83,10 @@ pub enum StartError {
     #[error("the data directory {0} cannot be used: {1}")]
     Data(PathBuf, std::io::Error),
     /// The store.
-    #[error("the store does not open: {0}")]
+    #[error("the store does not open")]
     Store(#[from] coracle_store::OpenError),
     /// Keys and certificates.
-    #[error("keys and certificates: {0}")]
+    #[error("keys and certificates")]
     Pki(#[from] coracle_pki::Error),
     /// The address.
     #[error("cannot listen on {0}: {1}; stop whatever uses it, or choose another address with --bind")]
@@ -95,7 +95,7 @@ pub enum StartError {
     #[error("{0}")]
     Setting(String),
     /// The objects that every cluster has.
-    #[error("the cluster's own objects cannot be written: {0}")]
+    #[error("the cluster's own objects cannot be written")]
     Bootstrap(#[from] Status),
 }
 

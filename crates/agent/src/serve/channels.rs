@@ -9,7 +9,11 @@ use hyper::{body::Incoming, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{Message, handshake::derive_accept_key, protocol::Role},
+    tungstenite::{
+        Message,
+        handshake::derive_accept_key,
+        protocol::{CloseFrame, Role, frame::coding::CloseCode},
+    },
 };
 
 /// An upgraded connection.
@@ -139,6 +143,11 @@ impl Protocol {
             _ => Received::Nothing,
         }
     }
+}
+
+/// The end of a session that went well: clients take a close without a code for a broken connection.
+pub fn goodbye() -> Message {
+    Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: Default::default() }))
 }
 
 #[cfg(test)]

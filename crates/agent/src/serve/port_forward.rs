@@ -20,7 +20,6 @@ use tokio::{
     net::TcpStream,
     sync::{mpsc, oneshot},
 };
-use tokio_tungstenite::tungstenite::Message;
 
 pub(super) async fn serve(
     node: Arc<Node>,
@@ -83,7 +82,7 @@ async fn run(upgrade: Upgrade, ports: Vec<u16>, netns: Option<PathBuf>) {
             }
         }
     }
-    let _ = sink.send(Message::Close(None)).await;
+    let _ = sink.send(super::channels::goodbye()).await;
 }
 
 /// One connection.

@@ -162,7 +162,7 @@ async fn finish(sink: &mut SplitSink<Socket, Message>, protocol: Protocol, ended
     if !data.is_empty() {
         let _ = sink.send(protocol.message(STATUS, data.as_bytes())).await;
     }
-    let _ = sink.send(Message::Close(None)).await;
+    let _ = sink.send(super::channels::goodbye()).await;
     let _ = sink.close().await;
 }
 

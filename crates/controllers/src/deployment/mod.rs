@@ -23,7 +23,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use plan::{NewSet, Plan, Set, TEMPLATE_HASH, World};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// The Deployment controller.
 #[derive(Default)]
@@ -127,12 +127,8 @@ async fn apply(ctx: &Context, deployment: Typed<Deployment>, sets: &[Typed<Repli
     }
     let mut deployment = deployment;
     if let Some(revision) = plan.revision {
-        let revision = json!({"metadata": {
-            "resourceVersion": deployment.object.revision().to_string(),
-            "annotations": {plan::REVISION: revision},
-        }});
-        let meta = deployment.meta().clone();
-        deployment = ctx.client.merge(&meta.namespace, &meta.name, "", revision).await?;
+        let annotate = |value: &mut Value| value["metadata"]["annotations"][plan::REVISION] = json!(revision);
+        deployment = ctx.client.update_with(&deployment, annotate).await?;
     }
     write_status(ctx, &deployment, status).await
 }
