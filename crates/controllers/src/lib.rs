@@ -7,6 +7,7 @@ pub mod framework;
 
 mod conditions;
 mod hash;
+mod members;
 mod owners;
 mod pods;
 mod revisions;
@@ -17,6 +18,7 @@ mod settings;
 mod certificates;
 mod daemonset;
 mod deployment;
+mod endpoints;
 mod node_ipam;
 mod node_lifecycle;
 mod replicaset;
@@ -36,6 +38,9 @@ pub fn all(settings: &ClusterSettings) -> Vec<Box<dyn Controller>> {
         Box::new(certificates::Certificates::new(settings)),
         Box::new(daemonset::DaemonSets::default()),
         Box::new(deployment::Deployments::default()),
+        Box::new(endpoints::lists::EndpointLists::default()),
+        Box::new(endpoints::mirror::Mirror),
+        Box::new(endpoints::slices::EndpointSlices::default()),
         Box::new(node_ipam::NodeIpam::new(settings)),
         Box::new(node_lifecycle::NodeLifecycle::default()),
         Box::new(replicaset::replica_sets()),
