@@ -1,7 +1,9 @@
 //! `certificates.k8s.io`: requests for certificates, and bundles of trust.
 
+use crate::check::{Check, path};
 use crate::column::{AGE, Column, NAME, SelectableField, human_duration, items, string, string_or};
 use crate::descriptor::{Action, Kind, NameRule, Part, Rules, Subresource, text};
+use coracle_api::FieldError;
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, ClusterTrustBundle, PodCertificateRequest};
 use serde_json::{Value, json};
 
@@ -82,6 +84,29 @@ fn conditions(object: &Value, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
 }
 
 impl Rules for CsrRules {
+    fn validate(&self, csr: &Value) -> Vec<FieldError> {
+        Check::run(|check| {
+            let (at, spec) = (path("spec"), &csr["spec"]);
+            if string(&spec["request"]).is_empty() {
+                check.required(at.field("request"), "");
+            }
+            if items(&spec["usages"]).is_empty() {
+                check.required(at.field("usages"), "");
+            }
+            let signer = string(&spec["signerName"]);
+            if signer.is_empty() {
+                check.required(at.field("signerName"), "");
+            } else if !signer.contains('/') {
+                let why = "must be a fully qualified domain and path of the form 'example.com/signer-name'";
+                check.invalid(at.field("signerName"), &spec["signerName"], why);
+            }
+            if spec["expirationSeconds"].as_i64().is_some_and(|n| n < 600) {
+                let why = "may not specify a duration less than 600 seconds (10 minutes)";
+                check.invalid(at.field("expirationSeconds"), &spec["expirationSeconds"], why);
+            }
+        })
+    }
+
     fn prepare_update(&self, new: &mut Value, old: &Value, part: Part) {
         let verdicts = match part {
             Part::Approval => conditions(new, is_verdict),

@@ -29,6 +29,7 @@ pub mod review;
 pub mod scheduling;
 pub mod storage;
 pub mod storagemigration;
+pub mod workload;
 
 pub use column::{Column, Context, SelectableField};
 pub use descriptor::{Action, Deletion, Kind, NameRule, Part, Rules, StoredAs, Subresource};

@@ -1,9 +1,12 @@
 //! ReplicaSet: so many pods of one template.
 
+use crate::check::{Check, path};
 use crate::column::{AGE, CONTAINERS, Column, IMAGES, NAME, SELECTOR, SelectableField, number};
 use crate::core::pod;
-use crate::descriptor::{Defaults, Kind, Subresource, text};
+use crate::descriptor::{Kind, Part, Rules, Subresource, text};
 use crate::fields::{default, ensure};
+use crate::workload;
+use coracle_api::{FieldError, Status};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use serde_json::{Value, json};
 
@@ -16,7 +19,7 @@ pub static KIND: Kind = Kind::new::<ReplicaSet>("replicaset", SCHEMA)
     .generation()
     .subresources(&[Subresource::scale("spec.selector"), Subresource::status::<ReplicaSet>(SCHEMA)])
     .selectable(&[SelectableField { path: "status.replicas", get: |o| text(&json!(number(&o["status"]["replicas"]))) }])
-    .rules(&Defaults(defaults))
+    .rules(&ReplicaSetRules)
     .columns(&[
         NAME,
         Column::number("Desired", |_, o| json!(number(&o["spec"]["replicas"]))),
@@ -32,4 +35,30 @@ fn defaults(object: &mut Value) {
     let spec = ensure(object, "spec");
     default(spec, "replicas", 1);
     pod::defaults::template(ensure(spec, "template"));
+}
+
+struct ReplicaSetRules;
+
+impl Rules for ReplicaSetRules {
+    fn default(&self, object: &mut Value) -> Result<(), Status> {
+        defaults(object);
+        Ok(())
+    }
+
+    fn validate(&self, object: &Value) -> Vec<FieldError> {
+        Check::run(|check| {
+            workload::validate(check, object, "replica set");
+        })
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, part: Part) -> Vec<FieldError> {
+        if part != Part::Main {
+            return Vec::new();
+        }
+        let mut errors = self.validate(new);
+        errors.extend(Check::run(|check| {
+            check.immutable(path("spec").field("selector"), &new["spec"]["selector"], &old["spec"]["selector"]);
+        }));
+        errors
+    }
 }

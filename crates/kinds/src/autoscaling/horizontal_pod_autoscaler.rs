@@ -1,8 +1,10 @@
 //! HorizontalPodAutoscaler, version 2: the stored form.
 
+use crate::check::{Check, path};
 use crate::column::{AGE, Column, NAME, items, number, or_none, string, string_or};
-use crate::descriptor::{Defaults, Kind, Subresource};
+use crate::descriptor::{Kind, Rules, Subresource};
 use crate::fields::{default, ensure, set, within};
+use coracle_api::{FieldError, Status};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use serde_json::{Value, json};
 
@@ -14,7 +16,7 @@ pub static KIND: Kind = Kind::new::<HorizontalPodAutoscaler>("horizontalpodautos
     .categories(&["all"])
     .generation()
     .subresources(&[Subresource::status::<HorizontalPodAutoscaler>(SCHEMA)])
-    .rules(&Defaults(defaults))
+    .rules(&ScalerRules)
     .columns(COLUMNS);
 
 pub(super) const COLUMNS: &[Column] = &[
@@ -91,5 +93,39 @@ fn scaling(rules: &mut Value, window: Option<i64>, policies: Value) {
     default(rules, "selectPolicy", "Max");
     if items(&rules["policies"]).is_empty() {
         set(rules, "policies", policies);
+    }
+}
+
+struct ScalerRules;
+
+impl Rules for ScalerRules {
+    fn default(&self, object: &mut Value) -> Result<(), Status> {
+        defaults(object);
+        Ok(())
+    }
+
+    fn validate(&self, object: &Value) -> Vec<FieldError> {
+        Check::run(|check| {
+            let (at, spec) = (path("spec"), &object["spec"]);
+            let (least, most) = (number(&spec["minReplicas"]), number(&spec["maxReplicas"]));
+            if least < 1 {
+                check.invalid(at.field("minReplicas"), &spec["minReplicas"], "must be greater than or equal to 1");
+            }
+            if most < 1 {
+                check.invalid(at.field("maxReplicas"), &spec["maxReplicas"], "must be greater than 0");
+            }
+            if most < least {
+                check.invalid(
+                    at.field("maxReplicas"),
+                    &spec["maxReplicas"],
+                    "must be greater than or equal to `minReplicas`",
+                );
+            }
+            for field in ["kind", "name"] {
+                if string(&spec["scaleTargetRef"][field]).is_empty() {
+                    check.required(at.field("scaleTargetRef").field(field), "");
+                }
+            }
+        })
     }
 }

@@ -1,9 +1,11 @@
 //! CronJob: Jobs by the clock.
 
+use crate::check::{Check, path};
 use crate::column::{AGE, Column, NAME, items, selector, since, string, string_or};
 use crate::core::pod;
-use crate::descriptor::{Defaults, Kind, Subresource};
+use crate::descriptor::{Kind, Rules, Subresource};
 use crate::fields::{default, ensure};
+use coracle_api::{FieldError, Status};
 use k8s_openapi::api::batch::v1::CronJob;
 use serde_json::{Value, json};
 
@@ -15,7 +17,7 @@ pub static KIND: Kind = Kind::new::<CronJob>("cronjob", SCHEMA)
     .categories(&["all"])
     .generation()
     .subresources(&[Subresource::status::<CronJob>(SCHEMA)])
-    .rules(&Defaults(defaults))
+    .rules(&CronJobRules)
     .columns(&[
         NAME,
         Column::text("Schedule", |_, o| o["spec"]["schedule"].clone()),
@@ -44,4 +46,32 @@ fn defaults(object: &mut Value) {
     default(spec, "successfulJobsHistoryLimit", 3);
     default(spec, "failedJobsHistoryLimit", 1);
     pod::defaults::template(ensure(ensure(ensure(spec, "jobTemplate"), "spec"), "template"));
+}
+
+struct CronJobRules;
+
+impl Rules for CronJobRules {
+    fn default(&self, object: &mut Value) -> Result<(), Status> {
+        defaults(object);
+        Ok(())
+    }
+
+    fn validate(&self, object: &Value) -> Vec<FieldError> {
+        Check::run(|check| {
+            let (at, spec) = (path("spec"), &object["spec"]);
+            let schedule = string(&spec["schedule"]);
+            let fields = schedule.split_whitespace().count();
+            if schedule.is_empty() {
+                check.required(at.field("schedule"), "");
+            } else if !schedule.starts_with('@') && fields != 5 {
+                let why = format!("expected exactly 5 fields, found {fields}: [{schedule}]");
+                check.invalid(at.field("schedule"), &spec["schedule"], why);
+            }
+            let policies = ["Allow", "Forbid", "Replace"];
+            check.required_one_of(at.field("concurrencyPolicy"), &spec["concurrencyPolicy"], &policies);
+            let counts = ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"];
+            check.none_negative(&at, spec, &counts);
+            super::job::spec(check, &at.field("jobTemplate").field("spec"), &spec["jobTemplate"]["spec"]);
+        })
+    }
 }

@@ -1,12 +1,13 @@
 //! Job: pods that run until the work is done.
 
+use crate::check::{Check, path};
 use crate::column::{
     AGE, CONTAINERS, Column, Context, IMAGES, NAME, SELECTOR, SelectableField, human_duration, items, number,
 };
 use crate::core::pod;
-use crate::descriptor::{Kind, Rules, Subresource, text};
+use crate::descriptor::{Kind, Part, Rules, Subresource, text};
 use crate::fields::{absent, default, each, ensure, set, within};
-use coracle_api::Status;
+use coracle_api::{FieldError, Path, Status};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use serde_json::{Value, json};
@@ -99,5 +100,62 @@ impl Rules for JobRules {
         }
         let selected = ensure(ensure(spec, "selector"), "matchLabels");
         default(selected, "batch.kubernetes.io/controller-uid", uid);
+    }
+
+    fn validate(&self, job: &Value) -> Vec<FieldError> {
+        Check::run(|check| spec(check, &path("spec"), &job["spec"]))
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, part: Part) -> Vec<FieldError> {
+        if part != Part::Main {
+            return Vec::new();
+        }
+        let mut errors = self.validate(new);
+        errors.extend(Check::run(|check| {
+            let (now, before) = (&new["spec"], &old["spec"]);
+            // A job that never ran may still be placed elsewhere.
+            let idle = before["suspend"] == true && old["status"]["startTime"].is_null();
+            for field in [
+                "completions",
+                "selector",
+                "template",
+                "completionMode",
+                "podFailurePolicy",
+                "backoffLimitPerIndex",
+                "managedBy",
+            ] {
+                let scaled = field == "completions"
+                    && now["completionMode"] == "Indexed"
+                    && now["completions"] == now["parallelism"];
+                if !(idle && field == "template") && !scaled {
+                    check.immutable(path("spec").field(field), &now[field], &before[field]);
+                }
+            }
+        }));
+        errors
+    }
+}
+
+/// A job's spec at `path`.
+pub(super) fn spec(check: &mut Check, path: &Path, spec: &Value) {
+    let counts = [
+        "parallelism",
+        "completions",
+        "activeDeadlineSeconds",
+        "backoffLimit",
+        "backoffLimitPerIndex",
+        "ttlSecondsAfterFinished",
+        "maxFailedIndexes",
+    ];
+    check.none_negative(path, spec, &counts);
+    check.one_of(path.field("completionMode"), &spec["completionMode"], &["NonIndexed", "Indexed"]);
+    if spec["completionMode"] == "Indexed" && spec["completions"].is_null() {
+        check.required(path.field("completions"), "when completion mode is Indexed");
+    }
+    let at = path.field("template");
+    pod::validate::template(check, &at, &spec["template"]);
+    if spec["template"]["spec"]["restartPolicy"] == "Always" {
+        let at = at.field("spec").field("restartPolicy");
+        check.push(FieldError::not_supported(at, "Always", &["OnFailure", "Never"]));
     }
 }

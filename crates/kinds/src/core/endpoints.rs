@@ -1,15 +1,18 @@
 //! Endpoints: the older list of a Service's addresses.
 
+use crate::check::{Check, filled, path};
 use crate::column::{AGE, Column, NAME, items, or_none, string};
-use crate::descriptor::{Defaults, Kind};
+use crate::descriptor::{Kind, Rules};
 use crate::fields::{default, each};
+use coracle_api::validation;
+use coracle_api::{FieldError, Status};
 use k8s_openapi::api::core::v1::Endpoints;
 use serde_json::{Value, json};
 
 /// The descriptor.
 pub static KIND: Kind = Kind::new::<Endpoints>("endpoints", "io.k8s.api.core.v1.Endpoints")
     .short(&["ep"])
-    .rules(&Defaults(defaults))
+    .rules(&EndpointsRules)
     .columns(&[NAME, Column::text("Endpoints", |_, o| json!(addresses(o))), AGE]);
 
 // Three addresses are shown, of the first port of each subset with several; the rest is counted.
@@ -35,4 +38,40 @@ fn addresses(object: &Value) -> String {
 
 fn defaults(object: &mut Value) {
     each(object, "subsets", |subset| each(subset, "ports", |port| default(port, "protocol", "TCP")));
+}
+
+struct EndpointsRules;
+
+impl Rules for EndpointsRules {
+    fn default(&self, object: &mut Value) -> Result<(), Status> {
+        defaults(object);
+        Ok(())
+    }
+
+    fn validate(&self, object: &Value) -> Vec<FieldError> {
+        Check::run(|check| {
+            for (index, subset) in items(&object["subsets"]).iter().enumerate() {
+                let at = path("subsets").index(index);
+                if !filled(subset, "addresses") && !filled(subset, "notReadyAddresses") {
+                    check.required(at.clone(), "must specify `addresses` or `notReadyAddresses`");
+                }
+                for list in ["addresses", "notReadyAddresses"] {
+                    for (index, address) in items(&subset[list]).iter().enumerate() {
+                        let at = at.field(list).index(index);
+                        check.required_text(at.field("ip"), &address["ip"], validation::ip);
+                        check.text(at.field("hostname"), &address["hostname"], validation::dns1123_label);
+                    }
+                }
+                for (index, port) in items(&subset["ports"]).iter().enumerate() {
+                    let ports = at.field("ports").index(index);
+                    if items(&subset["ports"]).len() > 1 && string(&port["name"]).is_empty() {
+                        check.required(ports.field("name"), "");
+                    }
+                    check.text(ports.field("name"), &port["name"], validation::dns1123_label);
+                    check.port(ports.field("port"), &port["port"]);
+                    check.required_one_of(ports.field("protocol"), &port["protocol"], &["SCTP", "TCP", "UDP"]);
+                }
+            }
+        })
+    }
 }

@@ -1,14 +1,19 @@
 //! Event: what happened to an object, for people. `events.k8s.io` serves the same objects in another form.
 
+use crate::check::{Check, path};
 use crate::column::{Column, Context, NAME, SelectableField, human_duration, number, since, string};
-use crate::descriptor::{Kind, text};
+use crate::descriptor::{Kind, Part, Rules, text};
+use coracle_api::{FieldError, validation};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
 use serde_json::{Value, json};
 
 /// The descriptor.
-pub static KIND: Kind =
-    Kind::new::<Event>("event", "io.k8s.api.core.v1.Event").short(&["ev"]).columns(COLUMNS).selectable(FIELDS);
+pub static KIND: Kind = Kind::new::<Event>("event", "io.k8s.api.core.v1.Event")
+    .rules(&EventRules)
+    .short(&["ev"])
+    .columns(COLUMNS)
+    .selectable(FIELDS);
 
 const COLUMNS: &[Column] = &[
     Column::text("Last Seen", |c, o| json!(last_seen(c, o))),
@@ -108,5 +113,41 @@ fn last_seen(context: &Context, event: &Value) -> String {
         since(context, &event["lastTimestamp"])
     } else {
         first_seen(context, event)
+    }
+}
+
+// Events of older clients are checked for little but their namespace; an eventTime marks those of newer ones.
+struct EventRules;
+
+impl Rules for EventRules {
+    fn validate(&self, event: &Value) -> Vec<FieldError> {
+        Check::run(|check| {
+            let (involved, namespace) = (&event["involvedObject"], string(&event["metadata"]["namespace"]));
+            let regarded = string(&involved["namespace"]);
+            let fits = if regarded.is_empty() {
+                namespace == "default" || namespace == "kube-system"
+            } else {
+                regarded == namespace
+            };
+            if !fits && !string(&involved["kind"]).is_empty() {
+                let at = path("involvedObject").field("namespace");
+                check.invalid(at, &json!(regarded), "does not match event.namespace");
+            }
+            if !event["eventTime"].is_string() {
+                return;
+            }
+            for field in ["reportingComponent", "reportingInstance", "action", "reason"] {
+                if string(&event[field]).is_empty() {
+                    check.required(path(field), "");
+                }
+            }
+            check.text(path("reportingComponent"), &event["reportingComponent"], validation::qualified_name);
+            check.one_of(path("type"), &event["type"], &["Normal", "Warning"]);
+        })
+    }
+
+    // Only new events are judged: an old one may be patched by whoever wrote it.
+    fn validate_update(&self, _new: &Value, _old: &Value, _part: Part) -> Vec<FieldError> {
+        Vec::new()
     }
 }

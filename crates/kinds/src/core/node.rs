@@ -1,9 +1,10 @@
 //! Node: a machine, or a namespace that stands for one.
 
+use crate::check::{Check, filled, path};
 use crate::column::{AGE, Column, NAME, SelectableField, items, or_none, string, string_or};
-use crate::descriptor::{Kind, Rules, Subresource, text};
+use crate::descriptor::{Kind, Part, Rules, Subresource, text};
 use crate::fields::{set, within};
-use coracle_api::Status;
+use coracle_api::{FieldError, FieldErrorKind, Path, Status, validation};
 use k8s_openapi::api::core::v1::Node;
 use serde_json::{Value, json};
 
@@ -76,6 +77,30 @@ impl Rules for NodeRules {
         defaults(node);
         Ok(())
     }
+
+    fn validate(&self, node: &Value) -> Vec<FieldError> {
+        Check::run(|check| taints(check, &path("spec").field("taints"), &node["spec"]["taints"]))
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, part: Part) -> Vec<FieldError> {
+        if part != Part::Main {
+            return Vec::new();
+        }
+        let mut errors = self.validate(new);
+        errors.extend(Check::run(|check| {
+            let (now, before, at) = (&new["spec"], &old["spec"], path("spec"));
+            if filled(before, "podCIDRs") && now["podCIDRs"] != before["podCIDRs"] {
+                check.forbidden(at.field("podCIDRs"), "node updates may not change podCIDR except from \"\" to valid");
+            }
+            if filled(before, "providerID") && now["providerID"] != before["providerID"] {
+                check.forbidden(
+                    at.field("providerID"),
+                    "node updates may not change providerID except from \"\" to valid",
+                );
+            }
+        }));
+        errors
+    }
 }
 
 fn defaults(node: &mut Value) {
@@ -85,4 +110,26 @@ fn defaults(node: &mut Value) {
             set(status, "allocatable", capacity);
         }
     });
+}
+
+fn taints(check: &mut Check, at: &Path, taints: &Value) {
+    let mut seen: Vec<(&str, &str)> = Vec::new();
+    for (index, taint) in items(taints).iter().enumerate() {
+        let at = at.index(index);
+        for message in validation::qualified_name(string(&taint["key"])) {
+            check.invalid(at.field("key"), &taint["key"], message);
+        }
+        check.text(at.field("value"), &taint["value"], validation::label_value);
+        let effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
+        check.required_one_of(at.field("effect"), &taint["effect"], &effects);
+        let key = (string(&taint["key"]), string(&taint["effect"]));
+        if seen.contains(&key) {
+            check.push(FieldError::new(
+                at,
+                FieldErrorKind::Duplicate(taint.clone()),
+                "taints must be unique by key and effect pair",
+            ));
+        }
+        seen.push(key);
+    }
 }

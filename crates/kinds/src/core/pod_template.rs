@@ -1,16 +1,18 @@
 //! PodTemplate: a pod description kept for later.
 
+use crate::check::{Check, path};
 use crate::column::{Column, NAME, items, labels, string};
 use crate::core::pod;
-use crate::descriptor::{Defaults, Kind};
+use crate::descriptor::{Kind, Rules};
 use crate::fields::ensure;
+use coracle_api::{FieldError, Status};
 use k8s_openapi::api::core::v1::PodTemplate;
 use serde_json::{Value, json};
 
 /// The descriptor.
 pub static KIND: Kind = Kind::new::<PodTemplate>("podtemplate", "io.k8s.api.core.v1.PodTemplate")
     .generation()
-    .rules(&Defaults(defaults))
+    .rules(&TemplateRules)
     .columns(&[
         NAME,
         Column::text("Containers", |_, o| joined(o, "name")),
@@ -25,4 +27,19 @@ fn joined(object: &Value, field: &str) -> Value {
 
 fn defaults(object: &mut Value) {
     pod::defaults::template(ensure(object, "template"));
+}
+
+struct TemplateRules;
+
+impl Rules for TemplateRules {
+    fn default(&self, object: &mut Value) -> Result<(), Status> {
+        defaults(object);
+        Ok(())
+    }
+
+    fn validate(&self, object: &Value) -> Vec<FieldError> {
+        Check::run(|check| {
+            pod::validate::template(check, &path("template"), &object["template"]);
+        })
+    }
 }

@@ -1,9 +1,12 @@
 //! ReplicationController: the older ReplicaSet.
 
+use crate::check::{Check, filled, path};
 use crate::column::{AGE, CONTAINERS, Column, IMAGES, NAME, SelectableField, labels, number};
 use crate::core::pod;
-use crate::descriptor::{Defaults, Kind, Subresource, text};
+use crate::descriptor::{Kind, Rules, Subresource, text};
 use crate::fields::{default, ensure, set};
+use crate::workload;
+use coracle_api::{FieldError, Status};
 use k8s_openapi::api::core::v1::ReplicationController;
 use serde_json::{Value, json};
 
@@ -16,7 +19,7 @@ pub static KIND: Kind = Kind::new::<ReplicationController>("replicationcontrolle
     .generation()
     .subresources(&[Subresource::status::<ReplicationController>(SCHEMA), Subresource::scale("spec.selector")])
     .selectable(&[SelectableField { path: "status.replicas", get: |o| text(&json!(number(&o["status"]["replicas"]))) }])
-    .rules(&Defaults(defaults))
+    .rules(&ReplicationControllerRules)
     .columns(&[
         NAME,
         Column::number("Desired", |_, o| json!(number(&o["spec"]["replicas"]))),
@@ -44,5 +47,35 @@ fn defaults(object: &mut Value) {
         if metadata["labels"].as_object().is_none_or(serde_json::Map::is_empty) {
             set(metadata, "labels", labels);
         }
+    }
+}
+
+struct ReplicationControllerRules;
+
+impl Rules for ReplicationControllerRules {
+    fn default(&self, object: &mut Value) -> Result<(), Status> {
+        defaults(object);
+        Ok(())
+    }
+
+    fn validate(&self, object: &Value) -> Vec<FieldError> {
+        Check::run(|check| {
+            let (at, spec) = (path("spec"), &object["spec"]);
+            check.none_negative(&at, spec, &["replicas", "minReadySeconds"]);
+            if !filled(spec, "selector") {
+                check.required(at.field("selector"), "");
+            }
+            if !spec["template"].is_object() {
+                check.required(at.field("template"), "");
+                return;
+            }
+            let labels = workload::labels(&spec["template"]);
+            let selected = spec["selector"].as_object().into_iter().flatten();
+            if selected.into_iter().any(|(key, value)| labels.get(key).map(String::as_str) != value.as_str()) {
+                let at = at.field("template").field("metadata").field("labels");
+                check.invalid(at, &json!(labels), "`selector` does not match template `labels`");
+            }
+            workload::template(check, &at.field("template"), &spec["template"], "ReplicationController");
+        })
     }
 }

@@ -1,16 +1,20 @@
 //! Secret: confidential keys and values.
 
+use crate::check::{Check, path};
 use crate::column::{AGE, Column, NAME, SelectableField, string};
-use crate::descriptor::{Defaults, Kind, text};
+use crate::core::config_map::{MAX_SIZE, frozen};
+use crate::descriptor::{Kind, Part, Rules, text};
 use crate::fields::{default, ensure, set, take};
 use base64::{Engine, prelude::BASE64_STANDARD as BASE64};
+use coracle_api::{FieldError, Status};
+use coracle_api::{FieldErrorKind, validation};
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 
 /// The descriptor.
 pub static KIND: Kind = Kind::new::<Secret>("secret", "io.k8s.api.core.v1.Secret")
     .selectable(&[SelectableField { path: "type", get: |o| text(&o["type"]) }])
-    .rules(&Defaults(defaults))
+    .rules(&SecretRules)
     .columns(&[
         NAME,
         Column::text("Type", |_, o| o["type"].clone()),
@@ -29,5 +33,79 @@ fn defaults(secret: &mut Value) {
     let data = ensure(secret, "data");
     for (key, value) in plain {
         set(data, &key, BASE64.encode(string(&value)));
+    }
+}
+
+struct SecretRules;
+
+impl Rules for SecretRules {
+    fn default(&self, object: &mut Value) -> Result<(), Status> {
+        defaults(object);
+        Ok(())
+    }
+
+    fn validate(&self, object: &Value) -> Vec<FieldError> {
+        Check::run(|check| {
+            let at = path("data");
+            let mut size = 0;
+            for (key, value) in object["data"].as_object().into_iter().flatten() {
+                check.text(at.key(key), &json!(key), validation::config_map_key);
+                size += string(value).len() * 3 / 4;
+            }
+            if size > MAX_SIZE {
+                check.push(FieldError::new(&at, FieldErrorKind::TooLong(MAX_SIZE), ""));
+            }
+            typed(check, object);
+        })
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, part: Part) -> Vec<FieldError> {
+        if part != Part::Main {
+            return Vec::new();
+        }
+        let mut errors = self.validate(new);
+        errors.extend(Check::run(|check| {
+            check.immutable(path("type"), &new["type"], &old["type"]);
+            frozen(check, new, old, &["data"]);
+        }));
+        errors
+    }
+}
+
+// What the well-known types must hold.
+fn typed(check: &mut Check, secret: &Value) {
+    let kind = string(&secret["type"]);
+    let keys: &[&str] = match kind {
+        "kubernetes.io/tls" => &["tls.crt", "tls.key"],
+        "kubernetes.io/ssh-auth" => &["ssh-privatekey"],
+        "kubernetes.io/dockercfg" => &[".dockercfg"],
+        "kubernetes.io/dockerconfigjson" => &[".dockerconfigjson"],
+        _ => &[],
+    };
+    for key in keys {
+        let at = path("data").key(key);
+        let Some(value) = secret["data"][*key].as_str() else {
+            check.required(at, "");
+            continue;
+        };
+        let json = BASE64.decode(value).ok().and_then(|b| serde_json::from_slice::<Value>(&b).ok());
+        if kind.starts_with("kubernetes.io/docker") && json.is_none() {
+            check.invalid(
+                at,
+                &json!("<secret contents redacted>"),
+                "invalid character in secret contents, must be JSON",
+            );
+        }
+    }
+    if kind == "kubernetes.io/basic-auth"
+        && secret["data"]["username"].is_null()
+        && secret["data"]["password"].is_null()
+    {
+        check.required(path("data").key("username"), "");
+        check.required(path("data").key("password"), "");
+    }
+    const ACCOUNT: &str = "kubernetes.io/service-account.name";
+    if kind == "kubernetes.io/service-account-token" && string(&secret["metadata"]["annotations"][ACCOUNT]).is_empty() {
+        check.required(path("metadata").field("annotations").key(ACCOUNT), "");
     }
 }

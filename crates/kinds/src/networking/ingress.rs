@@ -1,7 +1,10 @@
 //! Ingress: HTTP routes into the cluster.
 
+use crate::check::{Check, filled, path};
 use crate::column::{AGE, Column, NAME, items, string, string_or};
-use crate::descriptor::{Kind, Subresource};
+use crate::descriptor::{Kind, Rules, Subresource};
+use coracle_api::FieldError;
+use coracle_api::validation;
 use k8s_openapi::api::networking::v1::Ingress;
 use serde_json::{Value, json};
 
@@ -9,6 +12,7 @@ const SCHEMA: &str = "io.k8s.api.networking.v1.Ingress";
 
 /// The descriptor.
 pub static KIND: Kind = Kind::new::<Ingress>("ingress", SCHEMA)
+    .rules(&IngressRules)
     .short(&["ing"])
     .generation()
     .subresources(&[Subresource::status::<Ingress>(SCHEMA)])
@@ -39,4 +43,38 @@ fn hosts(object: &Value) -> String {
 fn address(object: &Value) -> String {
     let ingress = items(&object["status"]["loadBalancer"]["ingress"]);
     ingress.iter().map(|i| string_or(&i["ip"], string(&i["hostname"]))).collect::<Vec<_>>().join(",")
+}
+
+struct IngressRules;
+
+impl Rules for IngressRules {
+    fn validate(&self, object: &Value) -> Vec<FieldError> {
+        Check::run(|check| {
+            let (at, spec) = (path("spec"), &object["spec"]);
+            if !filled(spec, "rules") && spec["defaultBackend"].is_null() {
+                check.invalid(at.clone(), &json!([]), "either `defaultBackend` or `rules` must be specified");
+            }
+            for (index, rule) in items(&spec["rules"]).iter().enumerate() {
+                let at = at.field("rules").index(index);
+                let host = string(&rule["host"]);
+                if host.contains('*') {
+                    check.text(at.field("host"), &rule["host"], validation::wildcard_dns1123_subdomain);
+                } else {
+                    check.text(at.field("host"), &rule["host"], validation::dns1123_subdomain);
+                }
+                for (index, route) in items(&rule["http"]["paths"]).iter().enumerate() {
+                    let at = at.field("http").field("paths").index(index);
+                    let kinds = ["Exact", "ImplementationSpecific", "Prefix"];
+                    if string(&route["pathType"]).is_empty() {
+                        check.required(at.field("pathType"), "pathType must be specified");
+                    }
+                    check.one_of(at.field("pathType"), &route["pathType"], &kinds);
+                    let exact = matches!(string(&route["pathType"]), "Exact" | "Prefix");
+                    if exact && !string(&route["path"]).starts_with('/') {
+                        check.invalid(at.field("path"), &route["path"], "must be an absolute path");
+                    }
+                }
+            }
+        })
+    }
 }

@@ -1,15 +1,17 @@
 //! StorageClass: how volumes of a class are made.
 
+use crate::check::{Check, path};
 use crate::column::{AGE, Column, NAME, string, string_or};
-use crate::descriptor::{Defaults, Kind};
+use crate::descriptor::{Kind, Part, Rules};
 use crate::fields::default;
+use coracle_api::{FieldError, Status};
 use k8s_openapi::api::storage::v1::StorageClass;
 use serde_json::{Value, json};
 
 /// The descriptor.
 pub static KIND: Kind = Kind::new::<StorageClass>("storageclass", "io.k8s.api.storage.v1.StorageClass")
     .short(&["sc"])
-    .rules(&Defaults(defaults))
+    .rules(&StorageClassRules)
     .columns(&[
         Column { cell: |_, o| json!(name(o)), ..NAME },
         Column::text("Provisioner", |_, o| o["provisioner"].clone()),
@@ -28,4 +30,40 @@ fn name(object: &Value) -> String {
 fn defaults(class: &mut Value) {
     default(class, "reclaimPolicy", "Delete");
     default(class, "volumeBindingMode", "Immediate");
+}
+
+struct StorageClassRules;
+
+impl Rules for StorageClassRules {
+    fn default(&self, object: &mut Value) -> Result<(), Status> {
+        defaults(object);
+        Ok(())
+    }
+
+    fn validate(&self, object: &Value) -> Vec<FieldError> {
+        Check::run(|check| {
+            if string(&object["provisioner"]).is_empty() {
+                check.required(path("provisioner"), "");
+            }
+            check.required_one_of(path("reclaimPolicy"), &object["reclaimPolicy"], &["Delete", "Retain"]);
+            let modes = ["Immediate", "WaitForFirstConsumer"];
+            check.required_one_of(path("volumeBindingMode"), &object["volumeBindingMode"], &modes);
+        })
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, part: Part) -> Vec<FieldError> {
+        if part != Part::Main {
+            return Vec::new();
+        }
+        let mut errors = self.validate(new);
+        errors.extend(Check::run(|check| {
+            for field in ["parameters", "provisioner", "reclaimPolicy"] {
+                if new[field] != old[field] {
+                    check.forbidden(path(field), &format!("updates to {field} are forbidden."));
+                }
+            }
+            check.immutable(path("volumeBindingMode"), &new["volumeBindingMode"], &old["volumeBindingMode"]);
+        }));
+        errors
+    }
 }

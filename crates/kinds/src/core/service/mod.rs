@@ -3,11 +3,13 @@
 mod columns;
 mod defaults;
 mod update;
+mod validate;
 
+use crate::check::Check;
 use crate::column::SelectableField;
 use crate::descriptor::{Kind, NameRule, Part, Rules, Subresource, text};
 use crate::fields::set;
-use coracle_api::Status;
+use coracle_api::{FieldError, Status};
 use k8s_openapi::api::core::v1::Service;
 use serde_json::{Value, json};
 
@@ -47,5 +49,18 @@ impl Rules for ServiceRules {
             update::normalize(&mut new["spec"]);
             defaults::families(&mut new["spec"]);
         }
+    }
+
+    fn validate(&self, service: &Value) -> Vec<FieldError> {
+        Check::run(|check| validate::service(check, &service["spec"]))
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, part: Part) -> Vec<FieldError> {
+        if part != Part::Main {
+            return Vec::new();
+        }
+        let mut errors = self.validate(new);
+        errors.extend(Check::run(|check| validate::changed(check, &new["spec"], &old["spec"])));
+        errors
     }
 }
