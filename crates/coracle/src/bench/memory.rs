@@ -1,6 +1,10 @@
 //! Memory and processor time of processes, as the kernel counts them.
 
 use crate::cluster::{cgroup, layout::State};
+use nix::{
+    time::{clock_getcpuclockid, clock_gettime},
+    unistd::Pid,
+};
 use std::{collections::BTreeMap, fs, time::Duration};
 
 /// What a process of a cluster is there for.
@@ -64,14 +68,11 @@ fn pss_of(rollup: &str) -> f64 {
     kilobytes.unwrap_or(0.0) * 1024.0 / 1e6
 }
 
-/// Processor time that the processes' living threads have used.
+/// Processor time that the processes have used.
 pub fn cpu_time(processes: &BTreeMap<u32, Role>) -> Duration {
-    let threads = processes.keys().filter_map(|pid| fs::read_dir(format!("/proc/{pid}/task")).ok()).flatten().flatten();
-    let nanoseconds = threads.filter_map(|thread| {
-        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
-        text.split_whitespace().next()?.parse::<u64>().ok()
-    });
-    Duration::from_nanos(nanoseconds.sum())
+    // the process's own clock: what /proc tells is counted in ticks, too coarse for processes that sleep
+    let clock = |pid: &u32| clock_getcpuclockid(Pid::from_raw(pid.cast_signed())).and_then(clock_gettime);
+    processes.keys().filter_map(|pid| clock(pid).ok()).map(Duration::from).sum()
 }
 
 #[cfg(test)]
