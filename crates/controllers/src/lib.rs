@@ -25,6 +25,7 @@ mod replicaset;
 mod service_accounts;
 mod statefulset;
 mod taint_eviction;
+mod volumes;
 
 #[cfg(test)]
 mod testing;
@@ -49,5 +50,9 @@ pub fn all(settings: &ClusterSettings) -> Vec<Box<dyn Controller>> {
         Box::new(service_accounts::ServiceAccounts),
         Box::new(statefulset::StatefulSets::default()),
         Box::new(taint_eviction::TaintEviction::default()),
+        Box::new(volumes::binder::Binder::default()),
+        Box::new(volumes::local_path::LocalPath::default()),
+        Box::new(volumes::protection::ClaimProtection),
+        Box::new(volumes::protection::VolumeProtection),
     ]
 }

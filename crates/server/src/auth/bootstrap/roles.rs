@@ -217,8 +217,10 @@ fn components() -> Vec<(&'static str, Vec<Rule>)> {
         ("system:persistent-volume-provisioner", provisioner()),
         ("coracle:local-path-provisioner", {
             let mut rules = provisioner();
-            rules.push(r("patch,update", "", "persistentvolumeclaims"));
-            rules.push(r(READ, "", "nodes,pods"));
+            rules.push(r("patch,update", "", "persistentvolumeclaims,persistentvolumes"));
+            // it asks a node by an annotation to remove a directory; that is less than `nodes/proxy`, which runs commands
+            rules.push(r("get,list,patch,watch", "", "nodes"));
+            rules.push(r("create", "storage.k8s.io", "storageclasses"));
             rules
         }),
         ("system:heapster", vec![r(READ, "", "events,namespaces,nodes,pods"), r(READ, "extensions", "deployments")]),

@@ -1,0 +1,80 @@
+//! Persistent volumes: [`binder`] marries claims to volumes, [`local_path`] makes volumes in nodes' own directories, [`protection`] keeps
+//! both while they are used.
+
+pub mod binder;
+pub mod local_path;
+pub mod protection;
+
+use coracle_client::{EventType, Typed};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+
+/// On a claim: its volume was chosen and written to it.
+pub const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
+/// On a claim or a volume: the controller, not the user, chose the other one.
+pub const BOUND_BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
+/// On a volume: who made it.
+pub const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
+/// On a claim: the node of the pod that is to use it first, written by the scheduler.
+pub const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+/// On a claim: who is to make a volume for it.
+pub const STORAGE_PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
+/// The same, for older provisioners.
+pub const STORAGE_PROVISIONER_BETA: &str = "volume.beta.kubernetes.io/storage-provisioner";
+/// The older place of a storage class.
+const CLASS_BETA: &str = "volume.beta.kubernetes.io/storage-class";
+
+/// An event about what was decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Say {
+    /// Normal or Warning.
+    pub kind: EventType,
+    /// The reason.
+    pub reason: &'static str,
+    /// What it says.
+    pub message: String,
+}
+
+impl Say {
+    /// A normal event.
+    pub fn normal(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { kind: EventType::Normal, reason, message: message.into() }
+    }
+
+    /// A warning.
+    pub fn warning(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { kind: EventType::Warning, reason, message: message.into() }
+    }
+}
+
+/// The storage class of a claim; empty if it has none.
+pub fn class_of_claim(claim: &Typed<PersistentVolumeClaim>) -> &str {
+    let beta = claim.meta().annotations.get(CLASS_BETA).map(String::as_str);
+    beta.or_else(|| claim.spec.as_ref()?.storage_class_name.as_deref()).unwrap_or_default()
+}
+
+/// The storage class of a volume; empty if it has none.
+pub fn class_of_volume(volume: &Typed<PersistentVolume>) -> &str {
+    let beta = volume.meta().annotations.get(CLASS_BETA).map(String::as_str);
+    beta.or_else(|| volume.spec.as_ref()?.storage_class_name.as_deref()).unwrap_or_default()
+}
+
+/// The volume that a claim names; empty if none.
+pub fn volume_name(claim: &PersistentVolumeClaim) -> &str {
+    claim.spec.as_ref().and_then(|s| s.volume_name.as_deref()).unwrap_or_default()
+}
+
+/// `status.phase` of a claim.
+pub fn claim_phase(claim: &PersistentVolumeClaim) -> &str {
+    claim.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default()
+}
+
+/// `status.phase` of a volume.
+pub fn volume_phase(volume: &PersistentVolume) -> &str {
+    volume.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default()
+}
+
+/// Whether the reclaim policy of a volume is this one.
+pub fn policy_is(volume: &PersistentVolume, policy: &str) -> bool {
+    let found = volume.spec.as_ref().and_then(|s| s.persistent_volume_reclaim_policy.as_deref());
+    found.unwrap_or("Retain") == policy
+}
