@@ -16,8 +16,10 @@ mod rounding;
 mod settings;
 
 mod certificates;
+mod cluster_roles;
 mod daemonset;
 mod deployment;
+mod disruption;
 mod endpoints;
 mod node_ipam;
 mod node_lifecycle;
@@ -25,6 +27,7 @@ mod replicaset;
 mod service_accounts;
 mod statefulset;
 mod taint_eviction;
+mod token_cleaner;
 mod volumes;
 
 #[cfg(test)]
@@ -37,8 +40,10 @@ pub use settings::ClusterSettings;
 pub fn all(settings: &ClusterSettings) -> Vec<Box<dyn Controller>> {
     vec![
         Box::new(certificates::Certificates::new(settings)),
+        Box::new(cluster_roles::ClusterRoles),
         Box::new(daemonset::DaemonSets::default()),
         Box::new(deployment::Deployments::default()),
+        Box::new(disruption::Disruption::default()),
         Box::new(endpoints::lists::EndpointLists::default()),
         Box::new(endpoints::mirror::Mirror),
         Box::new(endpoints::slices::EndpointSlices::default()),
@@ -49,6 +54,7 @@ pub fn all(settings: &ClusterSettings) -> Vec<Box<dyn Controller>> {
         Box::new(service_accounts::RootCa::new(settings)),
         Box::new(service_accounts::ServiceAccounts),
         Box::new(statefulset::StatefulSets::default()),
+        Box::new(token_cleaner::TokenCleaner),
         Box::new(taint_eviction::TaintEviction::default()),
         Box::new(volumes::binder::Binder::default()),
         Box::new(volumes::local_path::LocalPath::default()),
