@@ -96,6 +96,7 @@ impl Agent {
         tasks.spawn("runtime-events", pods::follow_runtime(node.clone()));
         tasks.spawn("references", pods::follow_references(node.clone()));
         tasks.spawn("log-rotation", pods::worker::rotate_logs(node.clone()));
+        tasks.spawn("local-path", volumes::local_path::follow(node.clone()));
         tasks.spawn("services", cluster::follow(node.clone()));
         Ok(Self { node })
     }

@@ -1,7 +1,7 @@
 //! The Node object: made when the agent first comes, and kept true.
 
 use super::status::{Facts, build, differs};
-use crate::{context::Node, machine};
+use crate::{context::Node, machine, volumes::local_path};
 use coracle_api::{Object, Patch, Resource, Result, WriteOptions};
 use k8s_openapi::api::core::v1;
 use serde_json::{Value, json};
@@ -31,7 +31,10 @@ pub async fn register(node: &Node) -> Result<Arc<Object>> {
     let nodes = Resource::of::<v1::Node>();
     let name = &node.config.node_name;
     let options = WriteOptions::default();
-    let metadata = json!({"labels": labels(node), "annotations": {"volumes.kubernetes.io/controller-managed-attach-detach": "true"}});
+    let metadata = json!({"labels": labels(node), "annotations": {
+        "volumes.kubernetes.io/controller-managed-attach-detach": "true",
+        local_path::ROOT: local_path::root(&node.config.data_dir),
+    }});
     match node.client.get(&nodes, "", name).await {
         Ok(_) => {
             let patch = Patch::merge(json!({"metadata": metadata}));

@@ -1,6 +1,6 @@
 //! `persistentVolumeClaim` and generic `ephemeral` volumes: the directory of the bound PersistentVolume.
 
-use super::{Kind, Ready, Request, host_path};
+use super::{Kind, Ready, Request, host_path, local_path};
 use crate::spec;
 use async_trait::async_trait;
 use coracle_api::Resource;
@@ -45,13 +45,13 @@ impl Kind for Claim {
             .await
             .map_err(|e| format!("failed to fetch PV {volume_name:?} from API server: {e}"))?;
         let volume = volume.view::<PersistentVolume>().map_err(|e| e.to_string())?;
-        let path = locate(&volume, &claim.meta().uid)?;
+        let path = locate(&volume, &claim.meta().uid, &local_path::root(&request.node.config.data_dir))?;
         Ok(Ready { path: path.into(), read_only })
     }
 }
 
 /// The directory of a volume, made if it is the first time.
-fn locate(volume: &PersistentVolume, claim_uid: &str) -> Result<String, String> {
+fn locate(volume: &PersistentVolume, claim_uid: &str, root: &Path) -> Result<String, String> {
     let name = volume.metadata.name.as_deref().unwrap_or_default();
     let spec = volume.spec.as_ref().ok_or("the PersistentVolume has no spec")?;
     if spec.claim_ref.as_ref().and_then(|r| r.uid.as_deref()).is_some_and(|uid| uid != claim_uid) {
@@ -67,9 +67,13 @@ fn locate(volume: &PersistentVolume, claim_uid: &str) -> Result<String, String> 
             host.path.clone()
         }
         (None, Some(local)) => {
-            // the provisioner names a place; the node that the pod came to makes it
-            if !Path::new(&local.path).exists() {
-                host_path::make_dir(Path::new(&local.path), 0o777)?;
+            let path = Path::new(&local.path);
+            if !path.exists() {
+                // the provisioner only names a place below the root; any other place is somebody else's to make
+                if path.parent() != Some(root) {
+                    return Err(format!("path \"{}\" does not exist", local.path));
+                }
+                host_path::make_dir(path, 0o777)?;
             }
             local.path.clone()
         }

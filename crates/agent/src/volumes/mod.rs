@@ -9,6 +9,7 @@ mod content;
 mod downward;
 mod empty_dir;
 mod host_path;
+pub mod local_path;
 mod projected;
 mod secret;
 mod sub_path;

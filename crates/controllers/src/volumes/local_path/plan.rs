@@ -58,7 +58,9 @@ pub fn provision(
     };
     let size = spec.resources.as_ref().and_then(|r| r.requests.as_ref()?.get("storage")).cloned();
     let (namespace, uid) = (&claim.meta().namespace, claim.uid());
-    let directory = format!("pvc-{uid}_{namespace}_{}", claim.name());
+    let mut directory = format!("pvc-{uid}_{namespace}_{}", claim.name());
+    // names of files are not longer; the uid alone tells volumes apart
+    directory.truncate(255);
     let hostname = node.meta().labels.get(HOSTNAME).map_or(node.name(), String::as_str);
     Provision::Make(Box::new(json!({
         "apiVersion": "v1", "kind": "PersistentVolume",
