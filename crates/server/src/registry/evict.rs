@@ -30,7 +30,40 @@ impl Registry {
         if self.needs_budget(&current) {
             self.take_from_budget(caller, target, &current, options).await?;
         }
+        if !options.dry_run {
+            self.mark(caller, target, &current, &mut delete, options).await?;
+        }
         self.delete(caller, target, &delete).await.map(|_: Deleted| ())
+    }
+
+    /// Says in the pod why it goes: controllers of jobs tell a disruption from a failure by that. A deletion that is meant for one version
+    /// is then meant for the marked one.
+    async fn mark(
+        &self,
+        caller: &Caller,
+        pod: Target<'_>,
+        current: &Object,
+        delete: &mut DeleteOptions,
+        options: &WriteOptions,
+    ) -> Result<()> {
+        let wanted = delete.preconditions.as_mut();
+        let version = wanted.and_then(|p| p.resource_version.as_mut()).filter(|v| !v.is_empty());
+        if version.as_ref().is_some_and(|v| **v != current.revision().to_string()) {
+            // the deletion says so in its own words
+            return Ok(());
+        }
+        let now = self.now().to_string();
+        let change = |object: &mut Value| {
+            disrupted(object, &now);
+            Ok(())
+        };
+        let marked = self
+            .update_unchecked(caller, Target { subresource: "status", ..pod }, Change::With(&change), options)
+            .await?;
+        if let Some(version) = version {
+            *version = marked.revision().to_string();
+        }
+        Ok(())
     }
 
     /// Pods that do not count as available anyway may go without asking.
@@ -126,6 +159,22 @@ fn spend(budget: &mut Value, pod: &str, now: &str) -> Result<()> {
     Ok(())
 }
 
+/// Sets the condition of a pod that is evicted.
+fn disrupted(pod: &mut Value, now: &str) {
+    let conditions = &mut pod["status"]["conditions"];
+    if !conditions.is_array() {
+        *conditions = json!([]);
+    }
+    let Some(all) = conditions.as_array_mut() else { return };
+    let (kind, since) = ("DisruptionTarget", |c: &Value| c["lastTransitionTime"].clone());
+    let before = all.iter().find(|c| c["type"] == kind && c["status"] == "True").map(since);
+    all.retain(|c| c["type"] != kind);
+    all.push(json!({
+        "type": kind, "status": "True", "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting",
+        "lastTransitionTime": before.unwrap_or_else(|| json!(now)),
+    }));
+}
+
 fn refused(_budget: &str, why: &str, retry: u32) -> Status {
     let message = if why.is_empty() {
         "Cannot evict pod as it would violate the pod's disruption budget. The disruption budget is still being processed by the server."
@@ -142,6 +191,17 @@ fn refused(_budget: &str, why: &str, retry: u32) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_evicted_pod_says_why_it_goes() {
+        let mut pod = json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}});
+        disrupted(&mut pod, "2026-01-01T00:00:00Z");
+        disrupted(&mut pod, "2026-01-02T00:00:00Z");
+        let conditions = pod["status"]["conditions"].as_array().unwrap();
+        assert_eq!(conditions.len(), 2);
+        assert_eq!(conditions[1]["reason"], "EvictionByEvictionAPI");
+        assert_eq!(conditions[1]["lastTransitionTime"], "2026-01-01T00:00:00Z");
+    }
 
     #[test]
     fn budgets_are_spent_one_by_one() {
