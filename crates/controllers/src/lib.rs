@@ -21,6 +21,7 @@ mod daemonset;
 mod deployment;
 mod disruption;
 mod endpoints;
+mod garbage;
 mod node_ipam;
 mod node_lifecycle;
 mod replicaset;
@@ -47,6 +48,7 @@ pub fn all(settings: &ClusterSettings) -> Vec<Box<dyn Controller>> {
         Box::new(endpoints::lists::EndpointLists::default()),
         Box::new(endpoints::mirror::Mirror),
         Box::new(endpoints::slices::EndpointSlices::default()),
+        Box::new(garbage::Garbage::default()),
         Box::new(node_ipam::NodeIpam::new(settings)),
         Box::new(node_lifecycle::NodeLifecycle::default()),
         Box::new(replicaset::replica_sets()),
