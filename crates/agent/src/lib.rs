@@ -61,8 +61,11 @@ impl Agent {
     pub async fn start(config: AgentConfig, runtime: Arc<dyn Runtime>, network: NetworkFactory) -> Result<Self, Error> {
         let clock: SharedClock = Arc::new(SystemClock);
         let tasks = Tasks::new();
-        std::fs::create_dir_all(&config.data_dir)
-            .map_err(|source| Error::Io { what: format!("making {}", config.data_dir.display()), source })?;
+        // pods of collectors mount the directory of logs before there is any log
+        for dir in [config.data_dir.clone(), config.log_dir.join("pods"), config.log_dir.join("containers")] {
+            std::fs::create_dir_all(&dir)
+                .map_err(|source| Error::Io { what: format!("making {}", dir.display()), source })?;
+        }
         let joined = node::join::join(&config, &clock).await.map_err(Error::Join)?;
         let client: SharedClient = joined.client.clone();
         let ca = joined.ca.clone();

@@ -162,7 +162,7 @@ mod tests {
             &["spec.ports[0].port: Invalid value: 70000: must be between 1 and 65535"],
         );
         check(|s| s["ports"][0]["nodePort"] = json!(30_000), &["spec.ports[0].nodePort: Forbidden"]);
-        check(|s| s["ports"][0]["targetPort"] = json!("A_"), &["spec.ports[0].targetPort: Invalid value"]);
+        check(|s| s["ports"][0]["targetPort"] = json!("a_"), &["spec.ports[0].targetPort: Invalid value"]);
         let two = json!([{"port": 80, "protocol": "TCP", "targetPort": 80}, {"port": 80, "protocol": "TCP", "targetPort": 81, "name": "b"}]);
         check(|s| s["ports"] = two, &["spec.ports[0].name: Required value", "spec.ports[1]: Duplicate value"]);
         check(|s| s["selector"] = json!({"a b": "c"}), &["spec.selector: Invalid value: \"a b\""]);
