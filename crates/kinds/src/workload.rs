@@ -27,7 +27,21 @@ pub fn validate(check: &mut Check, object: &Value, named: &str) {
         let why = "`selector` does not match template `labels`";
         check.invalid(at, &json!(labels), why);
     }
-    template(check, &at.field("template"), &spec["template"], named);
+    template(check, &at.field("template"), &with_claims(spec), named);
+}
+
+/// The template as its pods will be: with a volume for each claim template, which wins over a volume of the same name.
+fn with_claims(spec: &Value) -> Value {
+    let mut template = spec["template"].clone();
+    for claim in items(&spec["volumeClaimTemplates"]) {
+        let name = &claim["metadata"]["name"];
+        let volumes = &mut template["spec"]["volumes"];
+        let mut all = volumes.as_array().cloned().unwrap_or_default();
+        all.retain(|volume| volume["name"] != *name);
+        all.push(json!({"name": name, "persistentVolumeClaim": {"claimName": name}}));
+        *volumes = json!(all);
+    }
+    template
 }
 
 /// The labels of a template.
