@@ -22,8 +22,10 @@ mod deployment;
 mod disruption;
 mod endpoints;
 mod garbage;
+mod namespace;
 mod node_ipam;
 mod node_lifecycle;
+mod pod_gc;
 mod replicaset;
 mod service_accounts;
 mod statefulset;
@@ -49,8 +51,10 @@ pub fn all(settings: &ClusterSettings) -> Vec<Box<dyn Controller>> {
         Box::new(endpoints::mirror::Mirror),
         Box::new(endpoints::slices::EndpointSlices::default()),
         Box::new(garbage::Garbage::default()),
+        Box::new(namespace::Namespaces::default()),
         Box::new(node_ipam::NodeIpam::new(settings)),
         Box::new(node_lifecycle::NodeLifecycle::default()),
+        Box::new(pod_gc::PodGc::default()),
         Box::new(replicaset::replica_sets()),
         Box::new(replicaset::replication_controllers()),
         Box::new(service_accounts::RootCa::new(settings)),
