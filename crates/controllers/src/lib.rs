@@ -22,6 +22,7 @@ mod deployment;
 mod disruption;
 mod endpoints;
 mod garbage;
+mod job;
 mod namespace;
 mod node_ipam;
 mod node_lifecycle;
@@ -52,6 +53,7 @@ pub fn all(settings: &ClusterSettings) -> Vec<Box<dyn Controller>> {
         Box::new(endpoints::slices::EndpointSlices::default()),
         Box::new(garbage::Garbage::default()),
         Box::new(namespace::Namespaces::default()),
+        Box::new(job::Jobs::default()),
         Box::new(node_ipam::NodeIpam::new(settings)),
         Box::new(node_lifecycle::NodeLifecycle::default()),
         Box::new(pod_gc::PodGc::default()),
