@@ -17,6 +17,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Time that a cluster is given to let go of what its pods needed.
+const REST: Duration = Duration::from_secs(5);
 /// Longer than all pods together may take.
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -33,6 +35,8 @@ pub async fn run(bench: &mut Bench) -> Result<()> {
     let took = start(cluster, (0..many).map(|n| format!("many-{n}")).collect()).await?;
     let after = memory::pss(&memory::processes(&state));
     delete_all(cluster).await?;
+    tokio::time::sleep(REST).await;
+    let kept: f64 = memory::pss(&memory::processes(&state)).values().sum();
 
     let how = format!("POST of the pod until a watch shows it Running, image loaded, {single} one after another");
     bench.report("pod create to Running, p50", quantile(&mut times, 0.5), "ms", how);
@@ -52,6 +56,8 @@ pub async fn run(bench: &mut Bench) -> Result<()> {
         "MB",
         "shims, and what agent and server grew by (PSS)",
     );
+    let how = format!("PSS of all processes {} s after {} pods came and went", REST.as_secs(), single + many);
+    bench.report("memory after pods", kept, "MB", how);
     bench.report("memory per pod, its program", grown(&[Role::Container]), "MB", "PSS of `coracle app web`");
     Ok(())
 }
