@@ -5,10 +5,11 @@
 
 use crate::status::{Result, Status};
 use bytes::Bytes;
+use coracle_base::Memo;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use std::{any::Any, collections::BTreeMap, fmt, sync::Arc, sync::OnceLock};
+use std::{any::Any, collections::BTreeMap, fmt, sync::Arc};
 
 /// The parsed header of an object: what generic code decides by.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -75,7 +76,7 @@ pub struct Object {
     meta: Meta,
     revision: u64,
     json: Bytes,
-    view: OnceLock<Arc<dyn Any + Send + Sync>>,
+    view: Memo<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Object {
@@ -100,7 +101,7 @@ impl Object {
         let header: Header = serde_json::from_slice(&json).map_err(bad)?;
         let version: Version = serde_json::from_slice(&json).map_err(bad)?;
         let revision = version.metadata.resource_version.parse().unwrap_or(0);
-        Ok(Self { meta: header.metadata, revision, json, view: OnceLock::new() })
+        Ok(Self { meta: header.metadata, revision, json, view: Memo::default() })
     }
 
     /// Encodes a value; for objects that do not come from the store (clients, tests).
@@ -134,15 +135,20 @@ impl Object {
     /// When the stored object does not decode as `T`.
     pub fn view<T: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<T>> {
         if let Some(kept) = self.view.get()
-            && let Ok(view) = kept.clone().downcast::<T>()
+            && let Ok(view) = kept.downcast::<T>()
         {
             return Ok(view);
         }
         let view: Arc<T> = Arc::new(serde_json::from_slice(&self.json).map_err(|e| {
             Status::internal(format!("{}/{} does not decode: {e}", self.meta.namespace, self.meta.name))
         })?);
-        let _ = self.view.set(view.clone());
-        Ok(view)
+        // somebody else may have been faster: then that one is shared
+        Ok(self.view.keep(view.clone()).downcast::<T>().unwrap_or(view))
+    }
+
+    /// Keeps no typed view from now on: for a version that is history, and weighs several times its bytes with one.
+    pub fn forget_view(&self) {
+        self.view.let_go();
     }
 }
 
@@ -218,7 +224,7 @@ impl Draft {
         json.extend_from_slice(&self.bytes[..self.gap]);
         json.extend_from_slice(digits.as_bytes());
         json.extend_from_slice(&self.bytes[self.gap..]);
-        Object { meta: self.meta, revision, json: json.into(), view: OnceLock::new() }
+        Object { meta: self.meta, revision, json: json.into(), view: Memo::default() }
     }
 }
 

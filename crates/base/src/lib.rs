@@ -4,9 +4,11 @@
 
 pub mod backoff;
 pub mod clock;
+pub mod memo;
 pub mod tasks;
 pub mod telemetry;
 
 pub use backoff::Backoff;
 pub use clock::{Clock, SharedClock, SystemClock, TestClock};
+pub use memo::Memo;
 pub use tasks::Tasks;

@@ -62,6 +62,10 @@ impl Stored for Kept {
         self.object.revision()
     }
 
+    fn rest(&self) {
+        self.object.forget_view();
+    }
+
     fn indexes(&self, key: &str, add: &mut dyn FnMut(String)) {
         let Some(bucket) = bucket_of(key) else { return };
         for owner in &self.object.meta().owner_references {
@@ -147,8 +151,8 @@ pub struct Frames {
 
 /// The frames of a change.
 pub fn frames(event: &Event<Kept>) -> Arc<Frames> {
-    let memo = event.memo.get_or_init(|| Arc::new(Frames::default()));
-    memo.clone().downcast().unwrap_or_default()
+    let memo = event.memo.get().unwrap_or_else(|| event.memo.keep(Arc::new(Frames::default())));
+    memo.downcast().unwrap_or_default()
 }
 
 impl Frames {

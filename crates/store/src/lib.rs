@@ -45,6 +45,8 @@ pub trait Stored: Send + Sync + Sized + 'static {
     fn bytes(&self) -> &Bytes;
     /// The revision given in [`Stored::seal`].
     fn revision(&self) -> u64;
+    /// The value is history: what was kept to read it faster can go.
+    fn rest(&self) {}
     /// Under which further names [`Snapshot::index`] shall find the value.
     fn indexes(&self, key: &str, add: &mut dyn FnMut(String));
 }

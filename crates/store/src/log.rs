@@ -1,14 +1,16 @@
 //! What happened, per bucket, in order, for as long as memory is set aside for it.
 
 use crate::{Key, Options, Stored};
+use coracle_base::Memo;
 use parking_lot::{Mutex, RwLock};
 use std::{
     any::Any,
     collections::{HashMap, VecDeque},
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 use tokio::sync::watch;
 
@@ -22,8 +24,9 @@ pub struct Event<T> {
     pub old: Option<Arc<T>>,
     /// After; `None`: deleted.
     pub new: Option<Arc<T>>,
-    /// Room for what a reader wants to compute once for all readers (an encoded frame).
-    pub memo: OnceLock<Arc<dyn Any + Send + Sync>>,
+    pub(crate) at: Instant,
+    /// Room for what a reader wants to compute once for all readers (an encoded frame), while the event is fresh.
+    pub memo: Memo<Arc<dyn Any + Send + Sync>>,
 }
 
 /// The log no longer reaches back to where the watcher is (or a reader asks from a revision before it): start over from a snapshot.
@@ -48,6 +51,8 @@ pub(crate) struct Logs<T: Stored> {
     max_bytes: u64,
     /// The revision up to which all logs are complete.
     pub published: watch::Sender<u64>,
+    /// When logs were last relieved of what is old.
+    expired: Mutex<Instant>,
 }
 
 fn bucket(key: &str) -> Option<&str> {
@@ -65,6 +70,7 @@ impl<T: Stored> Logs<T> {
             max_events: options.history_events,
             max_bytes: options.history_bytes as u64,
             published: watch::channel(start).0,
+            expired: Mutex::new(Instant::now()),
         }
     }
 
@@ -91,6 +97,7 @@ impl<T: Stored> Logs<T> {
         for event in events {
             let event = Arc::new(event);
             self.all.push(event.clone(), self.max_events, self.max_bytes);
+            self.all.rest();
             let Some(name) = bucket(&event.key) else { continue };
             let log = match touched.iter().find(|(n, _)| &**n == name) {
                 Some((_, log)) => log.clone(),
@@ -107,6 +114,20 @@ impl<T: Stored> Logs<T> {
         }
         self.all.latest.send_replace(revision);
         self.published.send_replace(revision);
+        self.expire();
+    }
+
+    /// From time to time, also in buckets where nothing happens: a burst must not be kept for ever.
+    fn expire(&self) {
+        let now = Instant::now();
+        let mut last = self.expired.lock();
+        if now.duration_since(*last) < EXPIRE {
+            return;
+        }
+        *last = now;
+        for log in self.buckets.lock().values().chain([&self.all]) {
+            log.expire(now);
+        }
     }
 }
 
@@ -119,22 +140,56 @@ impl<T> Log<T> {
             latest: watch::channel(floor).0,
         }
     }
+}
 
-    fn push(&self, event: Arc<Event<T>>, max_events: usize, max_bytes: u64)
-    where
-        T: Stored,
-    {
-        // a superseded version is what the log alone keeps in memory
-        let weight = |e: &Event<T>| e.old.as_ref().map_or(0, |o| o.bytes().len() as u64) + 256;
+/// So many events are what readers are busy with; what lies further back is kept only for those who have to catch up.
+const FRESH: usize = 128;
+
+/// So long every change is kept, if there is room for it: as upstream's store before it compacts.
+const HISTORY: Duration = Duration::from_secs(300);
+/// So many are kept however old they are, as in upstream's watch cache.
+const KEPT: usize = 100;
+/// How often old changes are looked for.
+const EXPIRE: Duration = Duration::from_secs(10);
+
+/// A superseded version is what the log alone keeps in memory.
+fn weight<T: Stored>(event: &Event<T>) -> u64 {
+    event.old.as_ref().map_or(0, |old| old.bytes().len() as u64) + 256
+}
+
+impl<T: Stored> Log<T> {
+    fn push(&self, event: Arc<Event<T>>, max_events: usize, max_bytes: u64) {
         let mut events = self.events.write();
-        let mut bytes = self.bytes.load(Ordering::Relaxed) + weight(&event);
+        self.bytes.fetch_add(weight(&event), Ordering::Relaxed);
         events.push_back(event);
-        while events.len() > max_events || (bytes > max_bytes && events.len() > 1) {
-            let Some(gone) = events.pop_front() else { break };
-            bytes -= weight(&gone);
+        while events.len() > max_events || (self.bytes.load(Ordering::Relaxed) > max_bytes && events.len() > 1) {
+            self.drop_first(&mut events);
+        }
+    }
+
+    fn expire(&self, now: Instant) {
+        let mut events = self.events.write();
+        let old = |event: &Arc<Event<T>>| now.saturating_duration_since(event.at) > HISTORY;
+        while events.len() > KEPT && events.front().is_some_and(old) {
+            self.drop_first(&mut events);
+        }
+    }
+
+    fn drop_first(&self, events: &mut VecDeque<Arc<Event<T>>>) {
+        if let Some(gone) = events.pop_front() {
+            self.bytes.fetch_sub(weight(&gone), Ordering::Relaxed);
             self.floor.store(gone.revision, Ordering::Release);
         }
-        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Lets the event that has just ceased to be fresh weigh no more than it must.
+    fn rest(&self) {
+        let events = self.events.read();
+        let Some(event) = events.len().checked_sub(FRESH + 1).and_then(|at| events.get(at)) else { return };
+        event.memo.let_go();
+        if let Some(old) = &event.old {
+            old.rest();
+        }
     }
 }
 

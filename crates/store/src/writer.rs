@@ -1,7 +1,11 @@
 //! The one writer: everything that changes the store goes through this thread, in batches.
 
 use crate::{Committed, Engine, Event, Expect, Key, Op, Record, Rejected, Shared, Snapshot, Stored};
-use std::sync::{Arc, OnceLock, mpsc};
+use coracle_base::Memo;
+use std::{
+    sync::{Arc, mpsc},
+    time::Instant,
+};
 use tokio::sync::oneshot;
 
 type Answer<T> = Result<Committed<T>, Rejected<T>>;
@@ -116,6 +120,6 @@ impl<T: Stored> Batch<T> {
     }
 
     fn event(&mut self, key: Key, old: Option<Arc<T>>, new: Option<Arc<T>>) {
-        self.events.push(Event { revision: self.revision, key, old, new, memo: OnceLock::new() });
+        self.events.push(Event { revision: self.revision, key, old, new, at: Instant::now(), memo: Memo::default() });
     }
 }
