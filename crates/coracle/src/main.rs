@@ -6,6 +6,7 @@ mod cluster;
 mod commands;
 mod demo;
 mod settings;
+mod thrift;
 
 use std::{ffi::OsString, process::ExitCode};
 

@@ -18,7 +18,7 @@ use std::{
 };
 
 /// Time that a cluster is given to let go of what its pods needed.
-const REST: Duration = Duration::from_secs(5);
+const REST: Duration = Duration::from_secs(12);
 /// Longer than all pods together may take.
 const LIMIT: Duration = Duration::from_secs(120);
 

@@ -60,6 +60,7 @@ async fn run(values: Values) -> Result<ExitCode> {
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+        () = crate::thrift::run() => {}
     }
     agent.stop().await;
     Ok(ExitCode::SUCCESS)

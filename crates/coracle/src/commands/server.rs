@@ -56,6 +56,7 @@ async fn run(values: Values) -> Result<ExitCode> {
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+        () = crate::thrift::run() => {}
     }
     tasks.stop().await;
     server.stop().await;
