@@ -65,6 +65,7 @@ pub fn all(settings: &ClusterSettings) -> Vec<Box<dyn Controller>> {
         Box::new(token_cleaner::TokenCleaner),
         Box::new(taint_eviction::TaintEviction::default()),
         Box::new(volumes::binder::Binder::default()),
+        Box::new(volumes::ephemeral::Ephemeral),
         Box::new(volumes::local_path::LocalPath::default()),
         Box::new(volumes::protection::ClaimProtection),
         Box::new(volumes::protection::VolumeProtection),

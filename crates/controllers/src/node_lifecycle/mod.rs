@@ -70,11 +70,12 @@ impl Controller for NodeLifecycle {
         let mut census = self.census.lock();
         census
             .seed(|| view.typed_list::<Node>("").iter().map(|n| (n.name().into(), plan::ready(n) == "True")).collect());
+        let mut keys = vec![Key::from_change(change)];
         if census.note(&meta.name, ready) {
             // what is held back or lifted changes for every node
-            return view.list(&Node::resource(), "").iter().map(|node| Key::new("", &node.meta().name)).collect();
+            keys.extend(view.list(&Node::resource(), "").iter().map(|node| Key::new("", &node.meta().name)));
         }
-        vec![Key::from_change(change)]
+        keys
     }
 
     async fn reconcile(&self, ctx: &Context, key: &Key) -> Result<Requeue> {

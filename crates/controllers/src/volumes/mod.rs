@@ -1,7 +1,8 @@
 //! Persistent volumes: [`binder`] marries claims to volumes, [`local_path`] makes volumes in nodes' own directories, [`protection`] keeps
-//! both while they are used.
+//! both while they are used, [`ephemeral`] makes the claims that pods bring.
 
 pub mod binder;
+pub mod ephemeral;
 pub mod local_path;
 pub mod protection;
 
