@@ -127,7 +127,7 @@ impl Rules for JobRules {
                 let scaled = field == "completions"
                     && now["completionMode"] == "Indexed"
                     && now["completions"] == now["parallelism"];
-                if !(idle && field == "template") && !scaled {
+                if !(scaled || idle && field == "template") {
                     check.immutable(path("spec").field(field), &now[field], &before[field]);
                 }
             }

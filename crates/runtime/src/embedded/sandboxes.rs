@@ -56,7 +56,11 @@ impl EmbeddedRuntime {
                     let _ = tokio::time::timeout(STOP_LIMIT, connection.ask(&Request::Stop, &[])).await;
                 }
                 let cgroups = self.cgroups.clone();
-                blocking(move || Ok(clear_away(&directory, &file.cgroup, &cgroups))).await?;
+                blocking(move || {
+                    clear_away(&directory, &file.cgroup, &cgroups);
+                    Ok(())
+                })
+                .await?;
                 Err(Error::Container(format!("failed to create pod sandbox: {error}")))
             }
         }
@@ -113,7 +117,11 @@ impl EmbeddedRuntime {
                     // Killed while making or removing it: nothing runs there yet or any more.
                     tracing::warn!(directory = %directory.display(), %error, "removing an unfinished sandbox");
                     let cgroups = self.cgroups.clone();
-                    blocking(move || Ok(clear_away(&directory, "", &cgroups))).await?;
+                    blocking(move || {
+                        clear_away(&directory, "", &cgroups);
+                        Ok(())
+                    })
+                    .await?;
                 }
             }
         }
@@ -152,7 +160,11 @@ impl EmbeddedRuntime {
             }
         }
         let cgroups = self.cgroups.clone();
-        blocking(move || Ok(empty_cgroup(&cgroups, &cgroup))).await?;
+        blocking(move || {
+            empty_cgroup(&cgroups, &cgroup);
+            Ok(())
+        })
+        .await?;
         sandbox_ended(&self.mirror, &self.cgroups, id).await;
         Ok(())
     }
@@ -266,7 +278,11 @@ async fn sandbox_ended(mirror: &Arc<Mirror>, cgroups: &Cgroups, id: &str) {
         (lost, cgroup, directory, running)
     };
     let cgroups = cgroups.clone();
-    let _ = blocking(move || Ok(empty_cgroup(&cgroups, &cgroup))).await;
+    let _ = blocking(move || {
+        empty_cgroup(&cgroups, &cgroup);
+        Ok(())
+    })
+    .await;
     for (container, state) in running {
         let saved = read_json::<Record>(&container_directory(&directory, &container).join("state.json")).ok();
         match (saved, state) {
@@ -338,6 +354,10 @@ fn mounts_below(directory: &Path) -> Vec<PathBuf> {
 impl EmbeddedRuntime {
     /// Takes down what a container had when its shim cannot do it.
     pub(super) async fn dismantle_container(&self, directory: PathBuf, id: String) -> Result<()> {
-        blocking(move || Ok(dismantle(&directory, &id))).await
+        blocking(move || {
+            dismantle(&directory, &id);
+            Ok(())
+        })
+        .await
     }
 }
