@@ -17,12 +17,14 @@ mod settings;
 
 mod certificates;
 mod cluster_roles;
+mod cronjob;
 mod daemonset;
 mod deployment;
 mod disruption;
 mod endpoints;
 mod garbage;
 mod job;
+mod job_ttl;
 mod namespace;
 mod node_ipam;
 mod node_lifecycle;
@@ -45,6 +47,7 @@ pub fn all(settings: &ClusterSettings) -> Vec<Box<dyn Controller>> {
     vec![
         Box::new(certificates::Certificates::new(settings)),
         Box::new(cluster_roles::ClusterRoles),
+        Box::new(cronjob::CronJobs),
         Box::new(daemonset::DaemonSets::default()),
         Box::new(deployment::Deployments::default()),
         Box::new(disruption::Disruption::default()),
@@ -54,6 +57,7 @@ pub fn all(settings: &ClusterSettings) -> Vec<Box<dyn Controller>> {
         Box::new(garbage::Garbage::default()),
         Box::new(namespace::Namespaces::default()),
         Box::new(job::Jobs::default()),
+        Box::new(job_ttl::JobTtl),
         Box::new(node_ipam::NodeIpam::new(settings)),
         Box::new(node_lifecycle::NodeLifecycle::default()),
         Box::new(pod_gc::PodGc::default()),
