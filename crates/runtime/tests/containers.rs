@@ -2,6 +2,8 @@
 //!
 //! Run with a case's name to run only that; `figures` measures instead.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 #[path = "containers/cases.rs"]
 mod cases;
 #[path = "containers/figures.rs"]
