@@ -42,6 +42,16 @@ impl<'w> Cluster<'w> {
         Kubectl::new(self.world, crate::VERSIONS[0], self.kubeconfig())
     }
 
+    /// kubectl of a version, as administrator.
+    pub fn kubectl_of(&self, version: &str) -> Kubectl<'w> {
+        Kubectl::new(self.world, version, self.kubeconfig())
+    }
+
+    /// Kills the process that started everything; the others are on their own.
+    pub fn kill_supervisor(&mut self) {
+        self.up.kill();
+    }
+
     /// Helm, as administrator.
     pub fn helm(&self) -> Helm<'w> {
         Helm::new(self.world, self.kubeconfig())

@@ -1,6 +1,6 @@
 //! A test's own world: namespaces, a directory, a name.
 
-use crate::{Cluster, Run, Server, leaks};
+use crate::{Cluster, Helm, Kubectl, Run, Server, leaks};
 use coracle_network::links::Links;
 use nix::{
     mount::{MsFlags, mount},
@@ -116,6 +116,16 @@ impl World {
     /// A cluster with the demo images on it, ready.
     pub fn cluster(&self, nodes: usize) -> Cluster<'_> {
         Cluster::start(self, nodes)
+    }
+
+    /// kubectl of a version, as administrator of whatever runs in this world's data directory.
+    pub fn kubectl(&self, version: &str) -> Kubectl<'_> {
+        Kubectl::new(self, version, self.data().join("admin.kubeconfig"))
+    }
+
+    /// Helm, as the same.
+    pub fn helm(&self) -> Helm<'_> {
+        Helm::new(self, self.data().join("admin.kubeconfig"))
     }
 
     /// Everything in this world that a test must not leave.

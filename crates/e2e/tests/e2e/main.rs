@@ -3,4 +3,5 @@
 // a helper that cannot do its part fails the test
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod cluster;
 mod server;
