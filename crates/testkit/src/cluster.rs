@@ -134,6 +134,10 @@ impl<'w> Cluster<'w> {
 impl Drop for Cluster<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
+            let kubectl = self.kubectl();
+            for line in ["get pods -A -o wide", "get events -A --sort-by=.metadata.creationTimestamp"] {
+                eprintln!("== kubectl {line}\n{}", kubectl.command(&line.split(' ').collect::<Vec<_>>()).output());
+            }
             eprintln!("{}", self.logs());
         }
         self.up.terminate();

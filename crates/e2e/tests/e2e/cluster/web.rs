@@ -58,7 +58,7 @@ fn scaled_and_reached_from_everywhere() {
         assert!(pods.iter().any(|p| node(p) == "node-1") && pods.iter().any(|p| node(p) == "node-2"), "on both nodes");
         for (from, _) in cluster.nodes() {
             for address in addresses(&cluster, &kubectl) {
-                let mut load = cluster.load(&from, &[address.clone()]);
+                let mut load = cluster.load(&from, std::slice::from_ref(&address));
                 until(&format!("all five behind {address} from {from}"), LIMIT, || {
                     let figures = figures(&mut load);
                     if figures["pods"].as_object().is_some_and(|p| p.len() == 5) { Ok(()) } else { Err(figures) }
