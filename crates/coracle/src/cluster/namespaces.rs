@@ -6,8 +6,10 @@
 use super::cgroup;
 use anyhow::{Context, Result, bail};
 use nix::{
+    errno::Errno,
     mount::{MntFlags, MsFlags, mount, umount2},
-    sched::{CloneFlags, setns, unshare},
+    sched::{CloneFlags, CpuSet, sched_setaffinity, setns, unshare},
+    unistd::Pid,
 };
 use std::{
     ffi::{OsStr, OsString},
@@ -18,14 +20,21 @@ use std::{
     process::{Command, ExitCode, Stdio},
 };
 
+/// The mount namespace first: it is the one that may have to be made again.
 const KINDS: [(&str, CloneFlags); 3] =
-    [("net", CloneFlags::CLONE_NEWNET), ("uts", CloneFlags::CLONE_NEWUTS), ("mnt", CloneFlags::CLONE_NEWNS)];
+    [("mnt", CloneFlags::CLONE_NEWNS), ("net", CloneFlags::CLONE_NEWNET), ("uts", CloneFlags::CLONE_NEWUTS)];
+/// How often a mount namespace is made again.
+///
+/// A mount namespace can only be mounted in an older one, and newer kernels number them in a sequence per processor: started from
+/// inside another namespace (a container, `unshare`) the first one made may look older than that. So each attempt is made on another
+/// processor; on one of them numbers are higher.
+const ATTEMPTS: usize = 256;
 
 /// Runs an internal role if the arguments ask for one.
 pub fn dispatch(arguments: &[OsString]) -> Option<ExitCode> {
     let text = |i: usize| arguments.get(i).and_then(|a| a.to_str()).unwrap_or_default();
     let result = match text(1) {
-        "node-init" => init(text(2), Path::new(text(3))),
+        "node-init" => init(text(2), Path::new(text(3)), text(4)),
         "node-enter" => enter(Path::new(text(2)), text(3), arguments.get(4..).unwrap_or_default()),
         _ => return None,
     };
@@ -55,8 +64,21 @@ pub fn create(node: &str, pins: &Path, log_dir: &Path) -> Result<()> {
     mount(Some(pins), pins, None::<&str>, MsFlags::MS_BIND, None::<&str>)
         .and_then(|()| mount(None::<&str>, pins, None::<&str>, MsFlags::MS_PRIVATE, None::<&str>))
         .with_context(|| format!("{shown} cannot be mounted"))?;
+    for attempt in 0..ATTEMPTS {
+        if make(node, pins, log_dir, attempt)? {
+            return Ok(());
+        }
+    }
+    bail!(
+        "the mount namespace of {node} cannot be pinned: the kernel takes it for older than the one that this runs in"
+    )
+}
+
+/// Makes the namespaces and pins them. `false`: the mount namespace cannot be pinned here, another one may.
+fn make(node: &str, pins: &Path, log_dir: &Path, attempt: usize) -> Result<bool> {
+    let attempt = attempt.to_string();
     let mut child = Command::new("/proc/self/exe")
-        .args([OsStr::new("node-init"), OsStr::new(node), log_dir.as_os_str()])
+        .args([OsStr::new("node-init"), OsStr::new(node), log_dir.as_os_str(), OsStr::new(&attempt)])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -67,15 +89,21 @@ pub fn create(node: &str, pins: &Path, log_dir: &Path) -> Result<()> {
         let _ = child.wait();
         bail!("the namespaces of {node} could not be made");
     }
+    let mut pinned = true;
     for (kind, _) in KINDS {
         let (from, to) = (format!("/proc/{}/ns/{kind}", child.id()), pins.join(kind));
         File::create(&to).with_context(|| format!("{} cannot be made", to.display()))?;
-        mount(Some(from.as_str()), &to, None::<&str>, MsFlags::MS_BIND, None::<&str>)
-            .with_context(|| format!("{} cannot be pinned", to.display()))?;
+        match mount(Some(from.as_str()), &to, None::<&str>, MsFlags::MS_BIND, None::<&str>) {
+            Err(Errno::EINVAL) if kind == "mnt" => {
+                pinned = false;
+                break;
+            }
+            other => other.with_context(|| format!("{} cannot be pinned", to.display()))?,
+        }
     }
     drop(child.stdin.take());
     child.wait().context("node-init cannot be waited for")?;
-    Ok(())
+    Ok(pinned)
 }
 
 /// Whether the namespaces of a node are pinned below `pins`.
@@ -111,7 +139,13 @@ pub fn command(pins: &Path, cgroup: &str, program: &[&str]) -> Command {
     command
 }
 
-fn init(node: &str, log_dir: &Path) -> Result<()> {
+fn init(node: &str, log_dir: &Path, attempt: &str) -> Result<()> {
+    if let Some(before) = attempt.parse::<usize>().ok().and_then(|n| n.checked_sub(1)) {
+        let mut processor = CpuSet::new();
+        // one that is not there, or not for us, leaves things as they are
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let _ = processor.set(before % processors).and_then(|()| sched_setaffinity(Pid::from_raw(0), &processor));
+    }
     unshare(KINDS.iter().fold(CloneFlags::empty(), |all, (_, flag)| all | *flag))
         .context("new namespaces were refused: are you root?")?;
     nix::unistd::sethostname(node).context("the host name cannot be set")?;
