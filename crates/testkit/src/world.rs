@@ -13,6 +13,7 @@ use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
     thread,
+    time::{Duration, Instant},
 };
 use tempfile::TempDir;
 
@@ -128,15 +129,22 @@ impl World {
         Helm::new(self, self.data().join("admin.kubeconfig"))
     }
 
-    /// Everything in this world that a test must not leave.
-    pub fn left(&self) -> Vec<String> {
-        leaks::find(&self.name, self.dir())
+    /// Everything in this world that a test must not leave. A killed process needs a moment until the kernel is done with it.
+    pub fn remaining(&self) -> Vec<String> {
+        let begun = Instant::now();
+        loop {
+            let left = leaks::find(&self.name, self.dir());
+            if left.is_empty() || begun.elapsed() > Duration::from_secs(3) {
+                return left;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 
 impl Drop for World {
     fn drop(&mut self) {
-        let left = self.left();
+        let left = self.remaining();
         leaks::clean(&self.name, self.dir());
         if !thread::panicking() {
             assert!(left.is_empty(), "left behind:\n  {}", left.join("\n  "));

@@ -16,7 +16,9 @@ fn the_reason_is_told() {
             ("invalid", "coracle.dev/No:Thing:v1", "Always", "InvalidImageName", "coracle.dev/No:Thing:v1"),
         ];
         for (name, image, policy, ..) in cases {
-            kubectl.ok(&format!("run {name} --image {image} --image-pull-policy {policy}"));
+            kubectl.apply(&format!(
+                "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec: {{containers: [{{name: c, image: '{image}', imagePullPolicy: {policy}}}]}}\n"
+            ));
         }
         for (name, image, _, reason, message) in cases {
             let waiting = kubectl.until(&format!("{name}: {reason}"), &format!("get pod {name}"), |pod| {

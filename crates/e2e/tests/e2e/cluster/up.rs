@@ -21,7 +21,7 @@ fn two_nodes_and_a_first_pod() {
             let failed = kubectl.command(&["exec", "first", "--", "/coracle", "no-such-command"]).output();
             assert_eq!(failed.code, 2, "the program's own exit code: {failed}");
             let events =
-                kubectl.ok("get events --field-selector involvedObject.name=first -o jsonpath='{.items[*].reason}'");
+                kubectl.ok("get events --field-selector involvedObject.name=first -o 'jsonpath={.items[*].reason}'");
             for reason in ["Scheduled", "Pulled", "Created", "Started"] {
                 assert!(events.contains(reason), "{events}");
             }
@@ -58,7 +58,7 @@ fn in_the_background_and_down_and_up_again() {
         let before = kubectl.json("get deployment web");
 
         down();
-        let left = world.left();
+        let left = world.remaining();
         assert!(left.is_empty(), "left behind:\n  {}", left.join("\n  "));
         let user = fs::read_to_string(world.dir().join("user.kubeconfig")).unwrap_or_default();
         assert!(!user.contains(world.name()), "{user}");
@@ -87,7 +87,7 @@ fn a_killed_supervisor_leaves_nothing_that_down_does_not_remove() {
         ready_pods(&cluster.kubectl(), "app=web", 1);
         cluster.kill_supervisor();
         world.coracle(&["down", "--data-dir", world.data().to_str().unwrap()]).ok();
-        let left = world.left();
+        let left = world.remaining();
         assert!(left.is_empty(), "left behind:\n  {}", left.join("\n  "));
     });
 }
