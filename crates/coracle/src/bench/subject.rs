@@ -103,7 +103,9 @@ impl Cluster {
         std::fs::remove_file(&archive)?;
         let port = free_port()?;
         let bind = format!("0.0.0.0:{port}");
-        let arguments = ["up", "--nodes", "1", "--name", "bench", "--no-kubeconfig", "--bind", &bind];
+        // two benchmarks on one machine disturb each other, but they are not to take each other down
+        let name = format!("bench-{}", std::process::id());
+        let arguments = ["up", "--nodes", "1", "--name", &name, "--no-kubeconfig", "--bind", &bind];
         let log = layout.logs().join("up.log");
         let begun = Instant::now();
         let mut child = spawn(&arguments, directory, &log)?;

@@ -1,6 +1,7 @@
 //! Whole clusters: `coracle up`, with containers. The six steps of the story are a test each; then what else can happen to a cluster.
 
 mod agent;
+mod bench;
 mod chart;
 mod collector;
 mod db;
