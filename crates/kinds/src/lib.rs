@@ -2,6 +2,7 @@
 //!
 //! Invariants: no I/O; one entry per kind in [`all`]; the server knows kinds only through [`Kind`].
 
+pub mod binding;
 mod check;
 pub mod column;
 pub mod descriptor;

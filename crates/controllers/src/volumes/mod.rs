@@ -6,7 +6,9 @@ pub mod ephemeral;
 pub mod local_path;
 pub mod protection;
 
-use coracle_client::{EventType, Typed};
+pub use coracle_kinds::binding::{class_of_claim, class_of_volume};
+
+use coracle_client::EventType;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 
 /// On a claim: its volume was chosen and written to it.
@@ -21,8 +23,6 @@ pub const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 pub const STORAGE_PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
 /// The same, for older provisioners.
 pub const STORAGE_PROVISIONER_BETA: &str = "volume.beta.kubernetes.io/storage-provisioner";
-/// The older place of a storage class.
-const CLASS_BETA: &str = "volume.beta.kubernetes.io/storage-class";
 
 /// An event about what was decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,18 +45,6 @@ impl Say {
     pub fn warning(reason: &'static str, message: impl Into<String>) -> Self {
         Self { kind: EventType::Warning, reason, message: message.into() }
     }
-}
-
-/// The storage class of a claim; empty if it has none.
-pub fn class_of_claim(claim: &Typed<PersistentVolumeClaim>) -> &str {
-    let beta = claim.meta().annotations.get(CLASS_BETA).map(String::as_str);
-    beta.or_else(|| claim.spec.as_ref()?.storage_class_name.as_deref()).unwrap_or_default()
-}
-
-/// The storage class of a volume; empty if it has none.
-pub fn class_of_volume(volume: &Typed<PersistentVolume>) -> &str {
-    let beta = volume.meta().annotations.get(CLASS_BETA).map(String::as_str);
-    beta.or_else(|| volume.spec.as_ref()?.storage_class_name.as_deref()).unwrap_or_default()
 }
 
 /// The volume that a claim names; empty if none.

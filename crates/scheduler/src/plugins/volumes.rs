@@ -2,10 +2,13 @@
 
 use super::{Filter, World};
 use crate::cache::NodeInfo;
-use coracle_client::{SharedView, ViewExt};
-use coracle_kinds::placement::selector_matches;
+use coracle_client::{SharedView, Typed, ViewExt};
+use coracle_kinds::{
+    binding::{best, class_of_claim},
+    placement::selector_matches,
+};
 use k8s_openapi::api::{
-    core::v1::{PersistentVolume, PersistentVolumeClaim, Pod},
+    core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod},
     storage::v1::StorageClass,
 };
 
@@ -29,11 +32,21 @@ pub fn claims(pod: &Pod) -> Vec<String> {
         .collect()
 }
 
+/// The class of a claim, if its claims wait until a pod that uses them has a node.
+fn late_class(view: &SharedView, claim: &PersistentVolumeClaim) -> Option<Typed<StorageClass>> {
+    let class = view.typed::<StorageClass>("", class_of_claim(claim));
+    class.filter(|c| c.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"))
+}
+
 /// Whether a claim waits until a pod that uses it has a node.
 pub fn waits_for_consumer(view: &SharedView, claim: &PersistentVolumeClaim) -> bool {
-    let class = claim.spec.as_ref().and_then(|s| s.storage_class_name.as_deref()).unwrap_or_default();
-    let class = view.typed::<StorageClass>("", class);
-    class.is_some_and(|c| c.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"))
+    late_class(view, claim).is_some()
+}
+
+/// Whether a claim that waits gets its volume on this node: made there, or one that is there.
+fn can_follow(view: &SharedView, claim: &PersistentVolumeClaim, class: &StorageClass, node: &Node) -> bool {
+    let made = class.provisioner != "kubernetes.io/no-provisioner";
+    made || best(claim, &view.typed_list::<PersistentVolume>(""), Some(node), false).is_some()
 }
 
 /// The volume that a claim is bound to; empty if none yet.
@@ -53,8 +66,11 @@ impl Filter for Volumes {
             }
             let volume = bound_to(&claim);
             if volume.is_empty() {
-                if !waits_for_consumer(world.view, &claim) {
+                let Some(class) = late_class(world.view, &claim) else {
                     return vec!["pod has unbound immediate PersistentVolumeClaims".into()];
+                };
+                if !can_follow(world.view, &claim, &class, &node.node) {
+                    return vec!["node(s) didn't find available persistent volumes to bind".into()];
                 }
                 continue;
             }

@@ -3,7 +3,6 @@
 //! Both sides name each other, in four writes (volume, its status, claim, its status); whatever was interrupted is completed from there.
 
 mod index;
-mod matching;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -16,6 +15,7 @@ use crate::framework::{Context, Controller, Key, Requeue};
 use async_trait::async_trait;
 use coracle_api::{Resource, Result};
 use coracle_client::{Change, ClientExt, Kind, Typed, View, ViewExt};
+use coracle_kinds::binding::refers_to;
 use index::{Index, claim_of};
 use k8s_openapi::{
     api::{
@@ -176,7 +176,7 @@ async fn set_volume_phase(ctx: &Context, volume: &Volume, phase: &str, message: 
 /// Marries the two, whatever of that was done already.
 async fn bind(ctx: &Context, volume: &Volume, claim: Claim) -> Result<()> {
     let mut volume = volume.clone();
-    let named = matching::refers_to(&volume, &claim);
+    let named = refers_to(&volume, &claim);
     let uid = volume.spec.as_ref().and_then(|s| s.claim_ref.as_ref()?.uid.as_deref()).unwrap_or_default();
     if !named || uid != claim.uid() {
         let reference = json!({

@@ -2,12 +2,12 @@
 //!
 //! Source: `pkg/controller/volume/persistentvolume/pv_controller.go` (`syncClaim`, `syncVolume`).
 
-use super::matching::{best, refers_to, satisfies};
 use crate::volumes::{
     BIND_COMPLETED, BOUND_BY_CONTROLLER, PROVISIONED_BY, SELECTED_NODE, Say, class_of_claim, policy_is, volume_name,
     volume_phase,
 };
 use coracle_client::Typed;
+use coracle_kinds::binding::{best, refers_to, satisfies};
 use k8s_openapi::api::{
     core::v1::{Node, PersistentVolume, PersistentVolumeClaim},
     storage::v1::StorageClass,

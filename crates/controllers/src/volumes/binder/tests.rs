@@ -154,7 +154,7 @@ fn a_claim_and_a_volume_name_each_other_after_binding() {
         let (claim, volume) = read();
         assert_eq!((super::volume_name(&claim), super::claim_phase(&claim)), ("v", "Bound"));
         assert_eq!(super::volume_phase(&volume), "Bound");
-        assert!(super::matching::refers_to(&volume, &claim));
+        assert!(super::refers_to(&volume, &claim));
         // what is done stays as it is
         world.take_log();
         super::bind(&ctx, &volume, claim).await.unwrap();

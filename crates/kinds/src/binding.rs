@@ -1,15 +1,37 @@
-//! Which volume fits a claim best: the smallest that is large enough, unless one was made for it.
+//! Which volume fits a claim best: the smallest that is large enough, unless one was made for it. The binder chooses by this, and the
+//! scheduler, where nodes have volumes of their own.
 //!
 //! Source: `pkg/volume/util/finder.go` (`FindMatchingVolume`), `pkg/controller/volume/persistentvolume`.
 
-use crate::volumes::{class_of_claim, class_of_volume, volume_phase};
+use crate::placement::selector_matches;
 use coracle_api::{LabelSelector, Quantity};
-use coracle_client::Typed;
-use coracle_kinds::placement::selector_matches;
-use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::{
+    api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use std::ops::Deref;
 
-type Claim = Typed<PersistentVolumeClaim>;
-type Volume = Typed<PersistentVolume>;
+/// The older place of a storage class.
+const CLASS_BETA: &str = "volume.beta.kubernetes.io/storage-class";
+
+type Claim = PersistentVolumeClaim;
+type Volume = PersistentVolume;
+
+fn beta(metadata: &ObjectMeta) -> Option<&str> {
+    metadata.annotations.as_ref()?.get(CLASS_BETA).map(String::as_str)
+}
+
+/// The storage class of a claim; empty if it has none.
+pub fn class_of_claim(claim: &Claim) -> &str {
+    let named = || claim.spec.as_ref()?.storage_class_name.as_deref();
+    beta(&claim.metadata).or_else(named).unwrap_or_default()
+}
+
+/// The storage class of a volume; empty if it has none.
+pub fn class_of_volume(volume: &Volume) -> &str {
+    let named = || volume.spec.as_ref()?.storage_class_name.as_deref();
+    beta(&volume.metadata).or_else(named).unwrap_or_default()
+}
 
 fn storage(text: Option<&k8s_openapi::apimachinery::pkg::api::resource::Quantity>) -> Quantity {
     text.and_then(|q| q.0.parse().ok()).unwrap_or(Quantity::ZERO)
@@ -29,9 +51,9 @@ fn size(volume: &PersistentVolume) -> Quantity {
 pub fn refers_to(volume: &PersistentVolume, claim: &Claim) -> bool {
     let reference = volume.spec.as_ref().and_then(|s| s.claim_ref.as_ref());
     reference.is_some_and(|r| {
-        r.name.as_deref() == Some(claim.name())
-            && r.namespace.as_deref() == Some(&claim.meta().namespace)
-            && r.uid.as_deref().is_none_or(|uid| uid.is_empty() || uid == claim.uid())
+        r.name == claim.metadata.name
+            && r.namespace == claim.metadata.namespace
+            && r.uid.as_deref().is_none_or(|uid| uid.is_empty() || Some(uid) == claim.metadata.uid.as_deref())
     })
 }
 
@@ -67,11 +89,14 @@ fn has_modes(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
 }
 
 /// The volume for a claim, if there is one. A claim that `waits` takes only what was made for it.
-pub fn best<'a>(claim: &Claim, volumes: &'a [Volume], node: Option<&Node>, waits: bool) -> Option<&'a Volume> {
+pub fn best<'a, V>(claim: &Claim, volumes: &'a [V], node: Option<&Node>, waits: bool) -> Option<&'a V>
+where
+    V: Deref<Target = Volume>,
+{
     let selector = claim.spec.as_ref().and_then(|s| s.selector.as_ref());
     let selector = selector.map(|s| LabelSelector::from_spec(s).unwrap_or_else(|_| LabelSelector::nothing()));
-    let fits = |volume: &&Volume| {
-        !volume.meta().is_deleting()
+    let fits = |volume: &&V| {
+        volume.metadata.deletion_timestamp.is_none()
             && same_mode(volume, claim)
             && has_modes(volume, claim)
             && size(volume) >= wanted(claim)
@@ -82,14 +107,15 @@ pub fn best<'a>(claim: &Claim, volumes: &'a [Volume], node: Option<&Node>, waits
     if waits {
         return None;
     }
+    let none = std::collections::BTreeMap::new();
     let free = volumes.iter().filter(fits).filter(|volume| {
         let spec = volume.spec.as_ref();
         let required = spec.and_then(|s| s.node_affinity.as_ref()).and_then(|a| a.required.as_ref());
         spec.is_none_or(|s| s.claim_ref.is_none())
-            && volume_phase(volume) == "Available"
+            && volume.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Available")
             && class_of_volume(volume) == class_of_claim(claim)
-            && selector.as_ref().is_none_or(|s| s.matches(&volume.meta().labels))
+            && selector.as_ref().is_none_or(|s| s.matches(volume.metadata.labels.as_ref().unwrap_or(&none)))
             && node.is_none_or(|node| required.is_none_or(|r| selector_matches(r, node)))
     });
-    free.min_by(|a, b| size(a).cmp(&size(b)).then_with(|| a.name().cmp(b.name())))
+    free.min_by(|a, b| size(a).cmp(&size(b)).then_with(|| a.metadata.name.cmp(&b.metadata.name)))
 }
