@@ -2,7 +2,7 @@
 
 use super::{WEB, items, ready, ready_pods, uid};
 use coracle_testkit::{LIMIT, VERSIONS, in_world, until};
-use std::fs::{self, File};
+use std::fs;
 
 #[test]
 fn two_nodes_and_a_first_pod() {
@@ -25,11 +25,6 @@ fn two_nodes_and_a_first_pod() {
             for reason in ["Scheduled", "Pulled", "Created", "Started"] {
                 assert!(events.contains(reason), "{events}");
             }
-            let forward = kubectl.command(&["port-forward", "pod/first", "18080:8080"]);
-            let forward = forward.start(File::create(world.dir().join("forward.log")).unwrap());
-            forward.line_with(|line| line.starts_with("Forwarding from 127.0.0.1:18080"));
-            assert_eq!(world.coracle(&["app", "get", "127.0.0.1:18080", "/healthz"]).ok().trim(), "\"ok\"");
-            drop(forward);
             kubectl.ok("delete pod first --grace-period=1");
         }
     });

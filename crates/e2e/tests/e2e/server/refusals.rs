@@ -42,7 +42,7 @@ fn wrong_types_and_fields_are_named_by_their_path() {
         (web("three", "web", ""), &["BadRequest", "spec.replicas"]),
         (
             web("-1", "web", ""),
-            &["Deployment.apps \"web\" is invalid", "spec.replicas", "must be greater than or equal to 0"],
+            &["The Deployment \"web\" is invalid", "spec.replicas", "must be greater than or equal to 0"],
         ),
         (
             web("1", "other", ""),
