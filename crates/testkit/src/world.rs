@@ -129,11 +129,16 @@ impl World {
         Helm::new(self, self.data().join("admin.kubeconfig"))
     }
 
-    /// Everything in this world that a test must not leave. A killed process needs a moment until the kernel is done with it.
+    /// Everything in this world, at this moment, that a test must not leave.
+    pub fn found(&self) -> Vec<String> {
+        leaks::find(&self.name, self.dir())
+    }
+
+    /// The same once nothing ends any more. A killed process needs a moment until the kernel is done with it.
     pub fn remaining(&self) -> Vec<String> {
         let begun = Instant::now();
         loop {
-            let left = leaks::find(&self.name, self.dir());
+            let left = self.found();
             if left.is_empty() || begun.elapsed() > Duration::from_secs(3) {
                 return left;
             }

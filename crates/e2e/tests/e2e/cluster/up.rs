@@ -51,6 +51,11 @@ fn in_the_background_and_down_and_up_again() {
         let status = world.coracle(&["status", "--data-dir", data]).ok();
         assert!(status.contains("node-2") && status.contains("Ready"), "{status}");
         let before = kubectl.json("get deployment web");
+        // what is searched for at the end of each test can be found: it is there now
+        let found = world.found();
+        for kind in ["process", "mount", "link", "nftables table", "cgroup"] {
+            assert!(found.iter().any(|f| f.starts_with(kind)), "no {kind} in {found:#?}");
+        }
 
         down();
         let left = world.remaining();
