@@ -52,9 +52,9 @@ impl<'w> Cluster<'w> {
         self.up.kill();
     }
 
-    /// Helm, as administrator.
-    pub fn helm(&self) -> Helm<'w> {
-        Helm::new(self.world, self.kubeconfig())
+    /// Helm of a version, as administrator.
+    pub fn helm_of(&self, version: &str) -> Helm<'w> {
+        Helm::new(self.world, version, self.kubeconfig())
     }
 
     /// The administrator's kubeconfig.

@@ -7,6 +7,9 @@ use std::{path::PathBuf, time::Duration};
 /// The versions of kubectl that everything has to work with.
 pub const VERSIONS: [&str; 2] = ["1.37", "1.32"];
 
+/// Helm of these versions, too: 4 and 3, named after the kubectl that they are packed with.
+pub const HELMS: [&str; 2] = ["37", "32"];
+
 /// kubectl of one version, with a kubeconfig.
 #[derive(Clone)]
 pub struct Kubectl<'w> {
@@ -95,22 +98,23 @@ fn brief(seen: &Value) -> String {
     }
 }
 
-/// Helm, with a kubeconfig.
+/// Helm of one version, with a kubeconfig.
 pub struct Helm<'w> {
     world: &'w World,
+    program: PathBuf,
     kubeconfig: PathBuf,
 }
 
 impl<'w> Helm<'w> {
-    pub(crate) fn new(world: &'w World, kubeconfig: PathBuf) -> Self {
-        Self { world, kubeconfig }
+    pub(crate) fn new(world: &'w World, version: &str, kubeconfig: PathBuf) -> Self {
+        Self { world, program: world.tool(&format!("helm-{version}")), kubeconfig }
     }
 
     /// Helm about to be run with these words.
     pub fn command(&self, line: &str) -> Run {
         let cache = self.world.dir().join("helm");
         self.world
-            .run(self.world.tool("helm-37"), &words(line))
+            .run(&self.program, &words(line))
             .env("KUBECONFIG", &self.kubeconfig)
             .env("HELM_CACHE_HOME", cache.join("cache"))
             .env("HELM_CONFIG_HOME", cache.join("config"))

@@ -16,7 +16,7 @@ mod world;
 
 pub use cluster::Cluster;
 pub use command::{Output, Run, Started};
-pub use kubectl::{Helm, Kubectl, VERSIONS};
+pub use kubectl::{HELMS, Helm, Kubectl, VERSIONS};
 pub use server::Server;
 pub use wait::{LIMIT, until};
 pub use world::{World, in_world};

@@ -126,7 +126,7 @@ impl World {
 
     /// Helm, as the same.
     pub fn helm(&self) -> Helm<'_> {
-        Helm::new(self, self.data().join("admin.kubeconfig"))
+        Helm::new(self, crate::HELMS[0], self.data().join("admin.kubeconfig"))
     }
 
     /// Everything in this world, at this moment, that a test must not leave.

@@ -1,7 +1,7 @@
 //! The story's objects as a Helm chart, with real Helm.
 
 use super::{COLLECTOR, DB, PAIR, WEB, items, name, ready_pods, text};
-use coracle_testkit::in_world;
+use coracle_testkit::{HELMS, in_world};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -36,25 +36,28 @@ fn the_chart_and_the_plain_manifests_agree() {
 fn installed_upgraded_rolled_back_and_uninstalled() {
     in_world(|world| {
         let cluster = world.cluster(2);
-        let (helm, kubectl) = (cluster.helm(), cluster.kubectl());
+        let kubectl = cluster.kubectl();
         let image = || text(&kubectl.json("get deployment web"), "/spec/template/spec/containers/0/image").to_string();
-        helm.ok(&format!("install demo {CHART} --wait --timeout 120s"));
-        assert!(ready_pods(&kubectl, "app=db", 3).len() == 3 && image() == "coracle.dev/demo:v1");
-        assert!(helm.ok("list").contains("deployed"));
-        helm.ok("test demo");
-        helm.ok(&format!(
-            "upgrade demo {CHART} --reuse-values --set web.tag=v2 --set web.replicas=2 --wait --timeout 120s"
-        ));
-        assert_eq!(image(), "coracle.dev/demo:v2");
-        ready_pods(&kubectl, "app=web", 2);
-        helm.ok("rollback demo --wait --timeout 120s");
-        assert_eq!(image(), "coracle.dev/demo:v1");
-        ready_pods(&kubectl, "app=web", 1);
-        helm.ok("uninstall demo --wait --timeout 120s");
-        // the pod of `helm test` is Helm's own and stays for its log
-        kubectl.until("nothing", "get deployments,statefulsets,daemonsets,pods", |list| {
-            items(list).iter().all(|o| name(o) == "web-test").then_some(())
-        });
-        assert_eq!(items(&kubectl.json("get persistentvolumeclaims")).len(), 3, "data stay");
+        for version in HELMS {
+            let helm = cluster.helm_of(version);
+            helm.ok(&format!("install demo {CHART} --wait --timeout 120s"));
+            assert!(ready_pods(&kubectl, "app=db", 3).len() == 3 && image() == "coracle.dev/demo:v1");
+            assert!(helm.ok("list").contains("deployed"));
+            helm.ok("test demo");
+            let changes = "--reuse-values --set web.tag=v2 --set web.replicas=2";
+            helm.ok(&format!("upgrade demo {CHART} {changes} --wait --timeout 120s"));
+            assert_eq!(image(), "coracle.dev/demo:v2");
+            ready_pods(&kubectl, "app=web", 2);
+            helm.ok("rollback demo --wait --timeout 120s");
+            assert_eq!(image(), "coracle.dev/demo:v1");
+            ready_pods(&kubectl, "app=web", 1);
+            helm.ok("uninstall demo --wait --timeout 120s");
+            // the pod of `helm test` is Helm's own and stays for its log
+            kubectl.ok("delete pod web-test --ignore-not-found");
+            kubectl.until("nothing", "get deployments,statefulsets,daemonsets,pods", |list| {
+                items(list).is_empty().then_some(())
+            });
+            assert_eq!(items(&kubectl.json("get persistentvolumeclaims")).len(), 3, "data stay");
+        }
     });
 }
