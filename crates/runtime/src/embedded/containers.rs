@@ -98,7 +98,8 @@ impl EmbeddedRuntime {
         match asked {
             Ok((Reply::Record(record), _)) => {
                 self.mirror.apply(&record);
-                Ok(())
+                let started = record.started.is_some();
+                if started { Ok(()) } else { Err(Error::Container(record.message)) }
             }
             Ok((other, _)) => Err(Error::Internal(format!("the shim answered {other:?}"))),
             Err(Error::Container(why)) => Err(Error::Container(start_error(&why))),

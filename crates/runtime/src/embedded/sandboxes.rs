@@ -154,14 +154,14 @@ impl EmbeddedRuntime {
         };
         if let Ok(connection) = Connection::open(&directory) {
             let asked = tokio::time::timeout(STOP_LIMIT, connection.ask(&Request::Stop, &[])).await;
-            if !matches!(asked, Ok(Ok(_))) && start_time(processes.shim) == Some(processes.shim_started) {
-                let pid = nix::unistd::Pid::from_raw(processes.shim.cast_signed());
-                let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+            if !matches!(asked, Ok(Ok(_))) {
+                kill_shim(&processes);
             }
         }
         let cgroups = self.cgroups.clone();
         blocking(move || {
             empty_cgroup(&cgroups, &cgroup);
+            await_shim(&processes);
             Ok(())
         })
         .await?;
@@ -320,6 +320,28 @@ fn empty_cgroup(cgroups: &Cgroups, cgroup: &str) {
         }
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+fn lives(shim: &Processes) -> bool {
+    start_time(shim.shim) == Some(shim.shim_started)
+}
+
+fn kill_shim(shim: &Processes) {
+    if lives(shim) {
+        let pid = nix::unistd::Pid::from_raw(shim.shim.cast_signed());
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+    }
+}
+
+/// The shim ends by itself a moment after its last answer.
+fn await_shim(shim: &Processes) {
+    for _ in 0..1000 {
+        if !lives(shim) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    kill_shim(shim);
 }
 
 /// Unmounts and removes everything of a sandbox whose processes are gone.

@@ -29,6 +29,7 @@ use std::{
 /// Entry point. The listening socket is standard input.
 #[allow(unsafe_code)] // fork, and descriptor 0
 pub fn main(directory: &Path) -> ExitCode {
+    forget_ignored_signals();
     // SAFETY: this process has one thread.
     match unsafe { fork() } {
         // The agent waits for this process only, so that it never has to reap a shim.
@@ -50,6 +51,20 @@ pub fn main(directory: &Path) -> ExitCode {
         Err(error) => {
             eprintln!("coracle shim: {error}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// Signals that whoever started the agent ignores (`nohup`, a shell's background job) must not be ignored in containers: what is ignored
+/// stays so through fork and exec. The C library guards two signals of its own, so the kernel is asked directly.
+fn forget_ignored_signals() {
+    /// Largest `struct sigaction` of the kernel's, all zero: the default action.
+    const DEFAULT: [u64; 4] = [0; 4];
+    for signal in (1..=64).filter(|n| ![libc::SIGKILL, libc::SIGSTOP, libc::SIGPIPE].contains(n)) {
+        // SAFETY: the kernel reads a sigaction, which is no longer than `DEFAULT`, and writes nothing.
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT.as_ptr(), std::ptr::null_mut::<u64>(), 8usize);
         }
     }
 }
@@ -295,8 +310,9 @@ impl Server {
                 let _ = container::save(&self.directory, &record);
                 dismantle(&self.directory, container);
                 self.publish(&record);
-                self.past.insert(container.to_owned(), record);
-                self.reply(id, &Reply::Error { message }, &[]);
+                self.past.insert(container.to_owned(), record.clone());
+                // the record says why, so that whoever asked knows both at once
+                self.reply(id, &Reply::Record(record), &[]);
             }
         }
     }
