@@ -11,6 +11,8 @@
 
 mod bind;
 mod cache;
+#[cfg(test)]
+mod cases;
 mod decide;
 pub mod plugins;
 mod queue;
