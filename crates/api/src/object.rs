@@ -197,7 +197,7 @@ impl Draft {
                 put(&mut bytes, field)?;
             }
             bytes.push(sep);
-            bytes.extend_from_slice(b"\"resourceVersion\":\"");
+            bytes.extend_from_slice(REVISION_MEMBER);
             gap = bytes.len();
             bytes.push(b'"');
             for (key, field) in metadata.iter().filter(|(k, _)| k.as_str() > "resourceVersion") {
@@ -226,7 +226,26 @@ impl Draft {
         json.extend_from_slice(&self.bytes[self.gap..]);
         Object { meta: self.meta, revision, json: json.into(), view: Memo::default() }
     }
+
+    /// The object as it would be created: it has no revision, because it was not written.
+    pub fn unwritten(self) -> Object {
+        let head = self.bytes[..self.gap].strip_suffix(REVISION_MEMBER).unwrap_or(&self.bytes[..self.gap]);
+        // past the quote that closes the empty value
+        let tail = &self.bytes[self.gap + 1..];
+        let mut json = head.to_vec();
+        match (head.last(), tail.first()) {
+            (Some(b','), _) => {
+                json.pop();
+                json.extend_from_slice(tail);
+            }
+            (_, Some(b',')) => json.extend_from_slice(&tail[1..]),
+            _ => json.extend_from_slice(tail),
+        }
+        Object { meta: self.meta, revision: 0, json: json.into(), view: Memo::default() }
+    }
 }
+
+const REVISION_MEMBER: &[u8] = b"\"resourceVersion\":\"";
 
 fn put<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<()> {
     serde_json::to_writer(out, value).map_err(Status::internal)
@@ -236,6 +255,19 @@ fn put<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<()> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn an_unwritten_object_has_no_revision() {
+        for (given, expected) in [
+            (json!({"metadata": {}}), r#"{"metadata":{}}"#),
+            (json!({"metadata": {"name": "a"}, "z": 1}), r#"{"metadata":{"name":"a"},"z":1}"#),
+            (json!({"metadata": {"uid": "u", "resourceVersion": "7"}}), r#"{"metadata":{"uid":"u"}}"#),
+            (json!({"metadata": {"name": "a", "uid": "u"}}), r#"{"metadata":{"name":"a","uid":"u"}}"#),
+        ] {
+            let object = Draft::new(&given).unwrap().unwritten();
+            assert_eq!((object.json().as_ref(), object.revision()), (expected.as_bytes(), 0));
+        }
+    }
 
     #[test]
     fn sealing_puts_the_revision_in_place_and_keeps_the_rest() {

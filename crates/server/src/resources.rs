@@ -25,6 +25,8 @@ use std::sync::Arc;
 
 /// The largest request body, as upstream.
 const MAX_BODY: usize = 3 << 20;
+/// How much more than that is read away, so that the client hears why it is refused.
+const MAX_DRAINED: usize = 16 << 20;
 
 /// Answers a request that names a resource.
 pub async fn serve(app: &Arc<App>, ask: &Ask, request: Request<Incoming>) -> Result<Response<Body>> {
@@ -75,10 +77,13 @@ fn not_served() -> Status {
 }
 
 async fn read(request: Request<Incoming>) -> Result<Bytes> {
-    let body = Limited::new(request.into_body(), MAX_BODY);
-    match body.collect().await {
+    let mut body = request.into_body();
+    match Limited::new(&mut body, MAX_BODY).collect().await {
         Ok(all) => Ok(all.to_bytes()),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            // a client that still writes would see a broken connection instead of the answer
+            let mut rest = Limited::new(body, MAX_DRAINED);
+            while let Some(Ok(_)) = rest.frame().await {}
             Err(Status::new(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {MAX_BODY}")))
         }
         Err(error) => Err(Status::bad_request(format!("the request body could not be read: {error}"))),
@@ -226,9 +231,13 @@ fn convert(served: &Served, form: Form, include: Include, object: &Object) -> By
 }
 
 async fn create(app: &App, ask: &Ask, target: Target<'_>, request: Request<Incoming>) -> Result<Response<Body>> {
+    if !target.name.is_empty() {
+        // a POST names the collection; only its body names the object
+        return Err(Status::method_not_allowed());
+    }
     let options = options::write(ask)?;
     let body = decoded(ask, target.served.kind.schema, request, options.field_validation).await?;
-    let created = app.registry.create(&ask.caller, Target { name: "", ..target }, body, &options).await?;
+    let created = app.registry.create(&ask.caller, target, body, &options).await?;
     object(ask, 201, target.served, &created)
 }
 

@@ -108,7 +108,7 @@ impl Registry {
                 if self.store.snapshot().get(&target.key()).is_some() {
                     return Err(Status::already_exists(&served.resource, target.name));
                 }
-                return Ok(Arc::new(draft.seal(0)));
+                return Ok(Arc::new(draft.unwritten()));
             }
             let mut ops = vec![Op::Put { key: target.key(), expect: Expect::Absent, draft }];
             ops.extend(extra);
