@@ -53,6 +53,11 @@ fn allocatable(node: &Node) -> Amounts {
     Amounts::of(node.status.as_ref().and_then(|s| s.allocatable.as_ref()))
 }
 
+fn has_wishes(pod: &Pod) -> bool {
+    let affinity = pod.spec.as_ref().and_then(|s| s.affinity.as_ref());
+    affinity.is_some_and(|a| a.pod_affinity.is_some() || a.pod_anti_affinity.is_some())
+}
+
 /// All nodes.
 #[derive(Clone, Default)]
 pub struct Cache {
@@ -61,12 +66,19 @@ pub struct Cache {
     places: HashMap<String, String>,
     /// Pods on nodes that are not known (yet).
     homeless: HashMap<String, Arc<Pod>>,
+    /// Pods with wishes about their neighbours, so that only these are asked when another pod wants to come.
+    particular: HashMap<String, Arc<Pod>>,
 }
 
 impl Cache {
     /// The nodes, by name.
     pub fn nodes(&self) -> impl Iterator<Item = &Arc<NodeInfo>> {
         self.nodes.values()
+    }
+
+    /// The pods with wishes about their neighbours, and the nodes they are on.
+    pub fn particular(&self) -> impl Iterator<Item = (&NodeInfo, &Pod)> {
+        self.particular.iter().filter_map(|(uid, pod)| Some((&**self.nodes.get(self.places.get(uid)?)?, &**pod)))
     }
 
     /// How many nodes there are.
@@ -113,6 +125,9 @@ impl Cache {
             self.remove_pod(uid);
         }
         self.places.insert(uid.to_string(), node.to_string());
+        if has_wishes(&pod) {
+            self.particular.insert(uid.to_string(), pod.clone());
+        }
         match self.nodes.get_mut(node) {
             Some(info) => Arc::make_mut(info).add(uid, pod),
             None => {
@@ -125,6 +140,7 @@ impl Cache {
     pub fn remove_pod(&mut self, uid: &str) {
         let Some(node) = self.places.remove(uid) else { return };
         self.homeless.remove(uid);
+        self.particular.remove(uid);
         if let Some(info) = self.nodes.get_mut(&node) {
             Arc::make_mut(info).remove(uid);
         }

@@ -225,3 +225,58 @@ fn a_pod_goes_where_its_volume_is() {
         "0/2 nodes are available: 2 pod has unbound immediate PersistentVolumeClaims.",
     );
 }
+
+#[test]
+fn a_pod_chooses_its_neighbours() {
+    let zone = |name: &str| json!({"metadata": {"labels": {"zone": name}}});
+    let zones = || vec![zone("a"), zone("a"), zone("b")];
+    let term = |app: &str, key: &str| json!({"labelSelector": {"matchLabels": {"app": app}}, "topologyKey": key});
+    let required = |kind: &str, term: Value| json!({"affinity": {kind: {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}});
+    let preferred = |kind: &str, term: Value| {
+        json!({"affinity": {kind: {"preferredDuringSchedulingIgnoredDuringExecution":
+            [{"weight": 100, "podAffinityTerm": term}]}}})
+    };
+    let host = "kubernetes.io/hostname";
+    let on = |at: usize, pod: Value| Case { nodes: zones(), placed: vec![(at, json!({}))], pod, ..Case::default() };
+    let beside = |app: &str, key: &str| required("podAffinity", term(app, key));
+    let apart = |app: &str, key: &str| required("podAntiAffinity", term(app, key));
+    check(&on(1, beside("x", host)), "n1");
+    check(&on(2, beside("x", "zone")), "n2");
+    check(&on(2, apart("x", "zone")), "n0");
+    check(&on(0, apart("x", "zone")), "n2");
+    // n1 and n2 are near it, and n2 is as empty as n0
+    let near = Case {
+        nodes: vec![zone("a"), zone("b"), zone("b")],
+        placed: vec![(1, json!({}))],
+        pod: preferred("podAffinity", term("x", "zone")),
+        ..Case::default()
+    };
+    check(&near, "n2");
+    check(&on(0, preferred("podAntiAffinity", term("x", "zone"))), "n2");
+    check(&on(1, beside("y", host)), "0/3 nodes are available: 3 node(s) didn't match pod affinity rules.");
+    check(&on(1, beside("x", "rack")), "0/3 nodes are available: 3 node(s) didn't match pod affinity rules.");
+    // nobody of its group is there yet: the first one may go anywhere, but not where the key is missing
+    check(&Case { nodes: vec![json!({}), zone("a")], pod: beside("x", "zone"), ..Case::default() }, "n1");
+    let alone =
+        |pod: Value, placed: Value| Case { nodes: vec![zone("a")], placed: vec![(0, placed)], pod, ..Case::default() };
+    check(
+        &alone(apart("x", host), json!({})),
+        "0/1 nodes are available: 1 node(s) didn't match pod anti-affinity rules.",
+    );
+    check(
+        &alone(json!({}), apart("x", host)),
+        "0/1 nodes are available: 1 node(s) didn't satisfy existing pods anti-affinity rules.",
+    );
+    check(&alone(json!({}), apart("y", host)), "n0");
+    let elsewhere = |namespaces: Value| {
+        let elsewhere = merged(term("x", host), &namespaces);
+        alone(required("podAntiAffinity", elsewhere), json!({}))
+    };
+    check(&elsewhere(json!({"namespaces": ["other"]})), "n0");
+    let unwanted = "0/1 nodes are available: 1 node(s) didn't match pod anti-affinity rules.";
+    check(&elsewhere(json!({"namespaces": ["other", "default"]})), unwanted);
+    check(&elsewhere(json!({"namespaceSelector": {}})), unwanted);
+    check(&elsewhere(json!({"namespaceSelector": {"matchLabels": {"team": "a"}}})), "n0");
+    check(&elsewhere(json!({"matchLabelKeys": ["app"]})), unwanted);
+    check(&elsewhere(json!({"mismatchLabelKeys": ["app"]})), "n0");
+}

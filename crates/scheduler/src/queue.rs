@@ -30,6 +30,8 @@ struct Waiting {
     until: Option<Timestamp>,
     /// Fits nowhere; a change may help.
     unschedulable: bool,
+    /// Wants other pods beside it: one that finds a node may help.
+    company: bool,
 }
 
 /// The queue.
@@ -52,7 +54,7 @@ impl Queue {
         }
         let rank = Rank(std::cmp::Reverse(priority), created, key.clone());
         self.ready.insert(rank.clone());
-        self.waiting.insert(key, Waiting { rank, attempts: 0, until: None, unschedulable: false });
+        self.waiting.insert(key, Waiting { rank, attempts: 0, until: None, unschedulable: false, company: false });
     }
 
     /// A pod needs no node any more.
@@ -83,10 +85,27 @@ impl Queue {
         }
     }
 
+    /// What a pod that fits nowhere waits for may also be other pods.
+    pub fn wants_company(&mut self, key: &PodKey) {
+        if let Some(waiting) = self.waiting.get_mut(key) {
+            waiting.company = true;
+        }
+    }
+
+    /// A pod found its place: hope for those that want it beside them.
+    pub fn hope_for_company(&mut self) {
+        self.hope_if(|waiting| waiting.company);
+    }
+
     /// Something changed that may let pods fit: those that fit nowhere are tried again, after their backoff.
     pub fn hope(&mut self) {
+        self.hope_if(|_| true);
+    }
+
+    fn hope_if(&mut self, concerned: impl Fn(&Waiting) -> bool) {
         let now = self.clock.now();
-        let keys: Vec<PodKey> = self.waiting.iter().filter(|(_, w)| w.unschedulable).map(|(k, _)| k.clone()).collect();
+        let hoping = self.waiting.iter().filter(|(_, w)| w.unschedulable && concerned(w));
+        let keys: Vec<PodKey> = hoping.map(|(k, _)| k.clone()).collect();
         for key in keys {
             let Some(waiting) = self.waiting.get_mut(&key) else { continue };
             waiting.unschedulable = false;
@@ -174,5 +193,24 @@ mod tests {
         assert_eq!(queue.pop(), Some(key("a")));
         queue.remove(&key("a"));
         assert_eq!(queue.next_due(), None);
+    }
+
+    #[test]
+    fn backoff_doubles_up_to_a_limit() {
+        let seconds: Vec<u64> = (1..=6).map(|attempts| backoff(attempts).as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 10, 10]);
+    }
+
+    #[test]
+    fn company_helps_only_those_who_want_it() {
+        let mut queue = Queue::new(TestClock::new(Timestamp::UNIX_EPOCH));
+        for name in ["loner", "social"] {
+            queue.add(key(name), 0, None);
+            queue.pop();
+            queue.failed(&key(name), true);
+        }
+        queue.wants_company(&key("social"));
+        queue.hope_for_company();
+        assert_eq!((queue.pop(), queue.pop()), (Some(key("social")), None));
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     bind::bind,
     cache::Cache,
     decide::{Decision, decide},
-    plugins::World,
+    plugins::{World, wants_company},
     queue::{PodKey, Queue},
 };
 use coracle_api::{Patch, WriteOptions};
@@ -64,6 +64,13 @@ pub fn start(client: SharedClient, view: SharedView, clock: SharedClock, tasks: 
         tasks: tasks.clone(),
     };
     tasks.spawn("scheduler", scheduler.run(changes, results));
+}
+
+/// Whether a pod on a node is new to the affinity of others: it had no node before, or other labels.
+fn appeared(change: &Change, pod: &Pod) -> bool {
+    let before = change.old.as_ref().and_then(|o| o.view::<Pod>().ok());
+    let node = |p: &Pod| p.spec.as_ref().and_then(|s| s.node_name.clone());
+    before.is_none_or(|old| node(&old) != node(pod) || old.metadata.labels != pod.metadata.labels)
 }
 
 impl Scheduler {
@@ -139,6 +146,9 @@ impl Scheduler {
                 self.queue.remove(&key);
                 if coracle_kinds::placement::takes_room(&pod) {
                     self.cache.put_pod(pod.uid(), node, pod.view.clone());
+                    if appeared(change, &pod) {
+                        self.queue.hope_for_company();
+                    }
                 } else {
                     self.forget(&key, pod.uid());
                 }
@@ -174,6 +184,9 @@ impl Scheduler {
             }
             Decision::Unschedulable(why) => {
                 self.queue.failed(&key, true);
+                if wants_company(&pod) {
+                    self.queue.wants_company(&key);
+                }
                 self.report(pod, why);
             }
         }

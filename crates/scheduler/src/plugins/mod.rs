@@ -1,6 +1,7 @@
 //! What decides where a pod goes: one file each, one line in [`FILTERS`] or [`SCORES`].
 
 mod affinity;
+mod company;
 mod fit;
 mod name;
 mod ports;
@@ -9,6 +10,7 @@ mod taints;
 mod unschedulable;
 mod volumes;
 
+pub use company::wants_company;
 pub use volumes::{SELECTED_NODE, bound_to, claims, waits_for_consumer};
 
 use crate::cache::{Cache, NodeInfo};
@@ -49,11 +51,19 @@ pub static FILTERS: &[&dyn Filter] = &[
     &fit::Fit,
     &volumes::Volumes,
     &spread::TopologySpread,
+    &company::InterPodAffinity,
 ];
 
 /// All scores.
-pub static SCORES: &[&dyn Score] =
-    &[&taints::Taints, &affinity::NodeAffinity, &fit::Fit, &fit::Balanced, &spread::TopologySpread, &spread::Siblings];
+pub static SCORES: &[&dyn Score] = &[
+    &taints::Taints,
+    &affinity::NodeAffinity,
+    &fit::Fit,
+    &fit::Balanced,
+    &spread::TopologySpread,
+    &spread::Siblings,
+    &company::InterPodAffinity,
+];
 
 #[cfg(test)]
 mod tests {
