@@ -48,20 +48,27 @@ pub fn conform(kind: &Kind, value: &Value, validation: FieldValidation) -> Resul
     }
 }
 
-/// Applies a patch to the current version of an object; the result still has to be conformed to its kind.
+/// Applies a patch to the current version of an object; the result still has to be conformed to its kind. Also gives what is to be
+/// warned of.
 ///
 /// # Errors
 /// 400, 409 (apply) and 422 when the patch does not fit.
-pub fn patch(target: Target<'_>, base: Value, patch: &Patch, options: &WriteOptions, now: Timestamp) -> Result<Value> {
+pub fn patch(
+    target: Target<'_>,
+    base: Value,
+    patch: &Patch,
+    options: &WriteOptions,
+    now: Timestamp,
+) -> Result<(Value, Vec<String>)> {
     let kind = target.served.kind;
     let of = Schema::builtin().type_named(kind.schema);
     match patch.kind {
         PatchKind::Apply => apply(target, Some(base), &patch.body, options, now),
-        _ => coracle_api::apply_patch(patch, base, of),
+        _ => Ok((coracle_api::apply_patch(patch, base, of)?, Vec::new())),
     }
 }
 
-/// Server-side apply of a configuration; `live` is `None` if apply creates the object.
+/// Server-side apply of a configuration; `live` is `None` if apply creates the object. Also gives what is to be warned of.
 ///
 /// # Errors
 /// 409 when others own what would change.
@@ -71,12 +78,13 @@ pub fn apply(
     applied: &Value,
     options: &WriteOptions,
     now: Timestamp,
-) -> Result<Value> {
+) -> Result<(Value, Vec<String>)> {
     let kind = target.served.kind;
-    let (applied, _) = conform(kind, applied, options.field_validation)?;
+    let (applied, warnings) = conform(kind, applied, options.field_validation)?;
     let conflict = if options.force { OnConflict::Take } else { OnConflict::Refuse };
     let writer = Writer { manager: &options.field_manager, subresource: target.subresource, time: now };
-    managed::apply(live, applied, writer, conflict, Schema::builtin().type_named(kind.schema))
+    let merged = managed::apply(live, applied, writer, conflict, Schema::builtin().type_named(kind.schema))?;
+    Ok((merged, warnings))
 }
 
 /// Notes in `new` who changed what since `old`.

@@ -105,7 +105,8 @@ impl Registry {
             _ if !target.subresource.is_empty() => return Err(target.not_found()),
             Change::Replace(body) if target.served.kind.create_on_update => body,
             Change::Patch(Patch { kind: PatchKind::Apply, body }) => {
-                let body = decode::apply(target, None, &body, options, self.now())?;
+                let (body, warnings) = decode::apply(target, None, &body, options, self.now())?;
+                caller.warn(warnings);
                 tracking = Tracking::Done;
                 body
             }
@@ -221,7 +222,9 @@ impl Registry {
             Change::Patch(patch) => {
                 let mut base = old.clone();
                 served.from_storage(&mut base);
-                decode::patch(target, base, patch, options, self.now())?
+                let (patched, warnings) = decode::patch(target, base, patch, options, self.now())?;
+                caller.warn(warnings);
+                patched
             }
             Change::With(change) => {
                 let mut object = old.clone();
