@@ -3,6 +3,8 @@
 //! Invariants: no I/O; one entry per kind in [`all`]; the server knows kinds only through [`Kind`].
 
 pub mod binding;
+#[cfg(test)]
+mod cases;
 mod check;
 pub mod column;
 pub mod descriptor;
