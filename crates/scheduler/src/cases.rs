@@ -252,6 +252,8 @@ fn a_pod_chooses_its_neighbours() {
         ..Case::default()
     };
     check(&near, "n2");
+    // a wish weighs more than the little that its fulfilment costs
+    check(&on(1, preferred("podAffinity", term("x", host))), "n1");
     check(&on(0, preferred("podAntiAffinity", term("x", "zone"))), "n2");
     check(&on(1, beside("y", host)), "0/3 nodes are available: 3 node(s) didn't match pod affinity rules.");
     check(&on(1, beside("x", "rack")), "0/3 nodes are available: 3 node(s) didn't match pod affinity rules.");

@@ -50,9 +50,12 @@ fn best<'a>(world: &World<'_>, pod: &Pod, nodes: &[&'a Arc<NodeInfo>], turn: usi
         let raw: Vec<i64> = nodes.iter().map(|node| score.score(world, pod, node)).collect();
         let (Some(low), Some(high)) = (raw.iter().min(), raw.iter().max()) else { continue };
         for (total, value) in totals.iter_mut().zip(&raw) {
-            if high > low {
-                *total += (value - low) * 100 / (high - low) * score.weight();
-            }
+            let points = match score.stretched() {
+                true if high > low => (value - low) * 100 / (high - low),
+                true => 0,
+                false => *value,
+            };
+            *total += points * score.weight();
         }
     }
     let top = totals.iter().max().copied().unwrap_or_default();

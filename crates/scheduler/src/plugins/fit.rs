@@ -46,13 +46,21 @@ fn shares(pod: &Pod, node: &NodeInfo) -> [i64; 2] {
 impl Score for Fit {
     fn score(&self, _: &World<'_>, pod: &Pod, node: &NodeInfo) -> i64 {
         let [cpu, memory] = shares(pod, node);
-        2000 - cpu - memory
+        (2000 - cpu - memory) / 20
+    }
+
+    fn stretched(&self) -> bool {
+        false
     }
 }
 
 impl Score for Balanced {
     fn score(&self, _: &World<'_>, pod: &Pod, node: &NodeInfo) -> i64 {
         let [cpu, memory] = shares(pod, node);
-        1000 - (cpu - memory).abs()
+        (1000 - (cpu - memory).abs() / 2) / 10
+    }
+
+    fn stretched(&self) -> bool {
+        false
     }
 }

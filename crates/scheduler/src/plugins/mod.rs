@@ -33,8 +33,13 @@ pub trait Filter: Sync {
 
 /// Says how well a node suits a pod.
 pub trait Score: Sync {
-    /// Higher is better; scaled to 0–100 over all candidates before it is weighed.
+    /// Higher is better.
     fn score(&self, world: &World<'_>, pod: &Pod, node: &NodeInfo) -> i64;
+    /// Whether the candidates' scores are stretched to 0–100 before they are weighed. A score that is out of 100 by nature is not: a small
+    /// difference must stay small.
+    fn stretched(&self) -> bool {
+        true
+    }
     /// How much it counts.
     fn weight(&self) -> i64 {
         1
