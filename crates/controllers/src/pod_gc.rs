@@ -46,7 +46,7 @@ enum Place {
     Nowhere,
     /// The node is there.
     There,
-    /// Somebody has switched it off.
+    /// Somebody has switched it off, and it does not answer.
     OutOfService,
     /// It is not there, for so long.
     Gone(Duration),
@@ -58,22 +58,22 @@ enum Plan {
     Keep,
     /// To look again after this long.
     Later(Duration),
-    /// To remove it at once, failing it first for this reason.
-    Remove(Option<String>),
+    /// To remove it at once; it has ended.
+    Remove,
+    /// To say that it failed, and why if it was disrupted, and then to remove it.
+    FailAndRemove(Option<&'static str>),
 }
 
 fn plan(pod: &Typed<Pod>, place: Place) -> Plan {
-    let deleting = pod.meta().is_deleting();
+    let (deleting, ended) = (pod.meta().is_deleting(), pods::is_finished(pod));
     match place {
-        Place::Nowhere if deleting => Plan::Remove(None),
-        Place::Nowhere | Place::There => Plan::Keep,
-        Place::OutOfService if deleting => Plan::Remove(None),
-        Place::OutOfService => Plan::Keep,
+        Place::There => Plan::Keep,
+        Place::Nowhere | Place::OutOfService if !deleting => Plan::Keep,
+        Place::OutOfService if ended => Plan::Keep,
         Place::Gone(time) if time < QUARANTINE => Plan::Later(QUARANTINE - time),
-        Place::Gone(_) => {
-            let failed = !pods::is_finished(pod);
-            Plan::Remove(failed.then(|| "PodGC: node no longer exists".to_string()))
-        }
+        _ if ended => Plan::Remove,
+        Place::Nowhere | Place::OutOfService => Plan::FailAndRemove(None),
+        Place::Gone(_) => Plan::FailAndRemove(Some("PodGC: node no longer exists")),
     }
 }
 
@@ -116,12 +116,10 @@ impl Controller for PodGc {
         match plan(&pod, place) {
             Plan::Keep => Ok(Requeue::No),
             Plan::Later(wait) => Ok(Requeue::After(wait + Duration::from_millis(10))),
-            Plan::Remove(why) => {
-                if let Some(message) = why {
-                    fail(ctx, &pod, message).await?;
-                }
-                remove(ctx, &pod).await?;
-                Ok(Requeue::No)
+            Plan::Remove => remove(ctx, &pod).await.map(|()| Requeue::No),
+            Plan::FailAndRemove(why) => {
+                fail(ctx, &pod, why).await?;
+                remove(ctx, &pod).await.map(|()| Requeue::No)
             }
         }
     }
@@ -150,8 +148,11 @@ fn pods_node(pod: &Pod) -> &str {
     pod.spec.as_ref().and_then(|s| s.node_name.as_deref()).unwrap_or_default()
 }
 
+/// A node that answers is in service, whatever its taints say.
 fn out_of_service(node: &Node) -> bool {
-    node.spec.iter().flat_map(|s| s.taints.iter().flatten()).any(|taint| taint.key == OUT_OF_SERVICE)
+    let conditions = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    let ready = conditions.filter(|c| c.type_ == "Ready").any(|c| c.status == "True");
+    !ready && node.spec.iter().flat_map(|s| s.taints.iter().flatten()).any(|taint| taint.key == OUT_OF_SERVICE)
 }
 
 impl PodGc {
@@ -191,14 +192,15 @@ impl PodGc {
     }
 }
 
-async fn fail(ctx: &Context, pod: &Typed<Pod>, message: String) -> Result<()> {
-    let patch = Patch::strategic(json!({"metadata": {"uid": pod.uid()}, "status": {
-        "phase": "Failed",
-        "conditions": [{
+async fn fail(ctx: &Context, pod: &Typed<Pod>, disrupted: Option<&str>) -> Result<()> {
+    let mut status = json!({"phase": "Failed"});
+    if let Some(message) = disrupted {
+        status["conditions"] = json!([{
             "type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC", "message": message,
             "lastTransitionTime": Time(ctx.clock.now()),
-        }],
-    }}));
+        }]);
+    }
+    let patch = Patch::strategic(json!({"metadata": {"uid": pod.uid()}, "status": status}));
     let (namespace, name) = (&pod.meta().namespace, pod.name());
     match ctx.client.patch(&Pod::resource(), namespace, name, "status", patch, &WriteOptions::default()).await {
         Err(status) if status.is_not_found() => Ok(()),
@@ -226,20 +228,35 @@ mod tests {
     #[test]
     fn which_pods_nobody_else_would_remove() {
         let gone = |seconds| Place::Gone(Duration::from_secs(seconds));
-        let why = || Some("PodGC: node no longer exists".to_string());
+        let lost = Plan::FailAndRemove(Some("PodGC: node no longer exists"));
         for (text, place, expected) in [
             ("pod p pending", Place::Nowhere, Plan::Keep),
-            ("pod p pending deleting", Place::Nowhere, Plan::Remove(None)),
+            ("pod p pending deleting", Place::Nowhere, Plan::FailAndRemove(None)),
             ("pod p running node=n", Place::There, Plan::Keep),
             ("pod p running node=n deleting", Place::There, Plan::Keep),
             ("pod p running node=n", Place::OutOfService, Plan::Keep),
-            ("pod p running node=n deleting", Place::OutOfService, Plan::Remove(None)),
+            ("pod p running node=n deleting", Place::OutOfService, Plan::FailAndRemove(None)),
+            ("pod p succeeded node=n deleting", Place::OutOfService, Plan::Keep),
             ("pod p running node=n", gone(10), Plan::Later(Duration::from_secs(30))),
-            ("pod p running node=n", gone(40), Plan::Remove(why())),
-            ("pod p succeeded node=n", gone(40), Plan::Remove(None)),
+            ("pod p running node=n", gone(40), lost),
+            ("pod p succeeded node=n", gone(40), Plan::Remove),
         ] {
             let pod = pod(&Line::all(text)[0]);
             assert_eq!(plan(&pod, place), expected, "{text} {place:?}");
+        }
+    }
+
+    #[test]
+    fn a_node_that_answers_is_in_service() {
+        for (ready, tainted, expected) in
+            [("True", true, false), ("Unknown", true, true), ("False", true, true), ("Unknown", false, false)]
+        {
+            let taints = if tainted { json!([{"key": OUT_OF_SERVICE, "effect": "NoExecute"}]) } else { json!([]) };
+            let node: Node = serde_json::from_value(json!({
+                "spec": {"taints": taints}, "status": {"conditions": [{"type": "Ready", "status": ready}]},
+            }))
+            .expect("a node");
+            assert_eq!(out_of_service(&node), expected, "Ready={ready}, tainted: {tainted}");
         }
     }
 }
