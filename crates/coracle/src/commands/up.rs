@@ -9,10 +9,12 @@ use crate::{
     settings::Values,
 };
 use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
     io::{BufRead, BufReader},
     net::Ipv4Addr,
     process::{ExitCode, Stdio},
+    time::Duration,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -57,8 +59,21 @@ async fn run(values: Values) -> Result<ExitCode> {
             _ = terminate.recv() => {}
         }
     };
-    let show = |line: &str| println!("{line}");
-    let (supervisor, stopped) = Supervisor::start(layout.clone(), options(&values)?, show, cancel).await?;
+    let options = options(&values)?;
+    let bar = progress(options.nodes)?;
+    let shown = bar.clone();
+    let show = move |line: &str| {
+        // the bar's own lines are for a terminal only
+        if shown.is_finished() || shown.is_hidden() {
+            println!("{line}");
+        } else {
+            shown.println(line);
+            shown.inc(1);
+        }
+    };
+    let started = Supervisor::start(layout.clone(), options, show, cancel).await;
+    bar.finish_and_clear();
+    let (supervisor, stopped) = started?;
     if !values.on("no-kubeconfig") {
         let file = super::kubeconfig::merge_into_users(&layout.kubeconfig(), &name)?;
         println!("context {name:?} added to {}", file.display());
@@ -74,6 +89,14 @@ async fn run(values: Values) -> Result<ExitCode> {
         super::kubeconfig::remove_from_users(&name)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A bar on a terminal, nothing elsewhere: one step for the API and one for each node.
+fn progress(nodes: usize) -> Result<ProgressBar> {
+    let bar = ProgressBar::with_draw_target(Some(nodes as u64 + 1), ProgressDrawTarget::stdout())
+        .with_style(ProgressStyle::with_template("starting {bar:30} {pos}/{len} {elapsed}")?);
+    bar.enable_steady_tick(Duration::from_millis(100));
+    Ok(bar)
 }
 
 fn options(values: &Values) -> Result<Options> {
