@@ -5,41 +5,43 @@
 
 use crate::column::{Column, SelectableField};
 use crate::fields::{carry, ensure};
+use crate::made::{Columns, Fields, RuleSet, ScalePaths, Spoken, TypeOf, Words};
 use coracle_api::resource::Scoped;
-use coracle_api::{FieldError, Resource, Status};
+use coracle_api::{FieldError, Resource, Status, schema::Type};
 use serde_json::{Value, json};
+use std::{borrow::Cow, mem};
 
 /// The verbs of a stored kind.
 pub const ALL_VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 /// The verbs of a kind that is only asked (reviews) and never stored.
 pub const CREATE_ONLY: &[&str] = &["create"];
 
-/// A built-in kind: data plus small rules.
+/// A kind: data plus small rules. Built-in ones are statics; those of custom resources are made at run time.
 pub struct Kind {
     /// Group, version, plural, kind, scope.
     pub resource: Resource,
     /// Kind of the list, `PodList`.
-    pub list_kind: &'static str,
+    pub list_kind: Cow<'static, str>,
     /// Singular name, `pod`.
-    pub singular: &'static str,
+    pub singular: Cow<'static, str>,
     /// Short names, `po`.
-    pub short_names: &'static [&'static str],
+    pub short_names: Words,
     /// Categories, `all`.
-    pub categories: &'static [&'static str],
-    /// Name of the kind's definition in the schema table, `io.k8s.api.core.v1.Pod`.
-    pub schema: &'static str,
+    pub categories: Words,
+    /// The kind's definition in the schema table.
+    pub schema: TypeOf,
     /// Verbs served.
     pub verbs: &'static [&'static str],
     /// Subresources served.
-    pub subresources: &'static [Subresource],
+    pub subresources: Cow<'static, [Subresource]>,
     /// Columns of a Table, after none: the first one is the name.
-    pub columns: &'static [Column],
+    pub columns: Columns,
     /// Field selectors beyond `metadata.name` and `metadata.namespace`.
-    pub selectable: &'static [SelectableField],
+    pub selectable: Fields,
     /// What a name must look like.
     pub name_rule: NameRule,
     /// Defaults, validation, preparation.
-    pub rules: &'static dyn Rules,
+    pub rules: RuleSet,
     /// Whether `metadata.generation` counts changes of the desired state.
     pub generation: bool,
     /// Whether `status` can only be written through the `status` subresource (and is cleared at creation).
@@ -54,6 +56,8 @@ pub struct Kind {
     pub preferred: bool,
     /// When objects are stored as another kind's (`events.k8s.io` events as core events): which, and how.
     pub stored_as: Option<StoredAs>,
+    /// Where a custom resource keeps what its `scale` shows; built-in kinds say it in their subresource.
+    pub scale: Option<ScalePaths>,
 }
 
 /// Objects of this kind live among the objects of another one; converted on the way in and out.
@@ -101,7 +105,7 @@ pub struct Subresource {
     pub group: &'static str,
     /// Version of the body.
     pub version: &'static str,
-    /// Kind of the body.
+    /// Kind of the body; empty: the kind itself.
     pub kind: &'static str,
     /// The body's definition in the schema table.
     pub schema: &'static str,
@@ -202,7 +206,7 @@ pub enum Part {
 }
 
 /// The rules of a kind, on plain values. Every method does nothing unless a kind needs it. No I/O.
-pub trait Rules: Sync {
+pub trait Rules: Send + Sync {
     /// Fills in defaults. The error says which field does not decode.
     fn default(&self, _object: &mut Value) -> Result<(), Status> {
         Ok(())
@@ -290,17 +294,17 @@ impl Kind {
     const fn with(resource: Resource, list_kind: &'static str, singular: &'static str, schema: &'static str) -> Self {
         Self {
             resource,
-            list_kind,
-            singular,
-            short_names: &[],
-            categories: &[],
-            schema,
+            list_kind: Cow::Borrowed(list_kind),
+            singular: Cow::Borrowed(singular),
+            short_names: Words::Fixed(&[]),
+            categories: Words::Fixed(&[]),
+            schema: TypeOf::BuiltIn(schema),
             verbs: ALL_VERBS,
-            subresources: &[],
-            columns: crate::column::NAME_AND_AGE,
-            selectable: &[],
+            subresources: Cow::Borrowed(&[]),
+            columns: Columns::Fixed(crate::column::NAME_AND_AGE),
+            selectable: Fields::Fixed(&[]),
             name_rule: NameRule::DnsSubdomain,
-            rules: &NoRules,
+            rules: RuleSet::Fixed(&NoRules),
             generation: false,
             status: false,
             deletion: Deletion::Plain,
@@ -308,24 +312,25 @@ impl Kind {
             unconditional_update: true,
             preferred: true,
             stored_as: None,
+            scale: None,
         }
     }
 
     /// With short names.
     pub const fn short(mut self, names: &'static [&'static str]) -> Self {
-        self.short_names = names;
+        replace(&mut self.short_names, Words::Fixed(names));
         self
     }
 
     /// With categories.
     pub const fn categories(mut self, categories: &'static [&'static str]) -> Self {
-        self.categories = categories;
+        replace(&mut self.categories, Words::Fixed(categories));
         self
     }
 
     /// With subresources; one of them `status` keeps `status` apart.
     pub const fn subresources(mut self, subresources: &'static [Subresource]) -> Self {
-        self.subresources = subresources;
+        replace(&mut self.subresources, Cow::Borrowed(subresources));
         let mut i = 0;
         while i < subresources.len() {
             if matches!(subresources[i].action, Action::Status) {
@@ -338,13 +343,13 @@ impl Kind {
 
     /// With these columns.
     pub const fn columns(mut self, columns: &'static [Column]) -> Self {
-        self.columns = columns;
+        replace(&mut self.columns, Columns::Fixed(columns));
         self
     }
 
     /// With field selectors.
     pub const fn selectable(mut self, fields: &'static [SelectableField]) -> Self {
-        self.selectable = fields;
+        replace(&mut self.selectable, Fields::Fixed(fields));
         self
     }
 
@@ -356,7 +361,7 @@ impl Kind {
 
     /// With rules.
     pub const fn rules(mut self, rules: &'static dyn Rules) -> Self {
-        self.rules = rules;
+        replace(&mut self.rules, RuleSet::Fixed(rules));
         self
     }
 
@@ -392,8 +397,30 @@ impl Kind {
 
     /// Stored as another kind.
     pub const fn stored_as(mut self, stored: StoredAs) -> Self {
-        self.stored_as = Some(stored);
+        replace(&mut self.stored_as, Some(stored));
         self
+    }
+
+    /// The type of its objects.
+    pub fn type_of(&self) -> Option<Type<'_>> {
+        self.schema.get()
+    }
+
+    /// Group, version and kind of a subresource's body.
+    pub fn spoken<'a>(&'a self, sub: &'a Subresource) -> Spoken<'a> {
+        if sub.kind.is_empty() {
+            let own = &self.resource;
+            return Spoken { group: &own.group, version: &own.version, kind: &own.kind };
+        }
+        Spoken { group: sub.group, version: sub.version, kind: sub.kind }
+    }
+
+    /// Where the object has what its `scale` shows; `None` if it does not scale.
+    pub fn scale_paths(&self) -> Option<ScalePaths> {
+        self.scale.clone().or_else(|| match self.subresource("scale")?.action {
+            Action::Scale { spec, status, selector } => Some(ScalePaths::new(spec, status, selector)),
+            _ => None,
+        })
     }
 
     /// Whether objects are kept at all (reviews are not).
@@ -402,12 +429,12 @@ impl Kind {
     }
 
     /// The kind under whose resource objects are stored.
-    pub fn storage(&'static self) -> &'static Kind {
+    pub fn storage(&self) -> &Kind {
         self.stored_as.as_ref().map_or(self, |stored| stored.kind)
     }
 
     /// The subresource of that name.
-    pub fn subresource(&self, name: &str) -> Option<&'static Subresource> {
+    pub fn subresource(&self, name: &str) -> Option<&Subresource> {
         self.subresources.iter().find(|s| s.action.name() == name)
     }
 
@@ -416,7 +443,7 @@ impl Kind {
         match path {
             "metadata.name" => Some(text(&object["metadata"]["name"])),
             "metadata.namespace" if self.resource.namespaced => Some(text(&object["metadata"]["namespace"])),
-            _ => self.selectable.iter().find(|f| f.path == path).map(|f| (f.get)(object)),
+            _ => self.selectable.position(path).map(|at| self.selectable.value(at, object)),
         }
     }
 
@@ -424,7 +451,7 @@ impl Kind {
     pub fn supports_field(&self, path: &str) -> bool {
         path == "metadata.name"
             || (path == "metadata.namespace" && self.resource.namespaced)
-            || self.selectable.iter().any(|f| f.path == path)
+            || self.selectable.position(path).is_some()
     }
 
     /// The name a kind's objects carry in messages: whether `name` (or the prefix of a generated one) is acceptable.
@@ -492,6 +519,11 @@ impl Kind {
             Deletion::Plain | Deletion::Namespace => 0,
         }
     }
+}
+
+// Descriptors are built in constants, where nothing can be dropped; what is replaced was empty.
+const fn replace<T>(place: &mut T, new: T) {
+    mem::forget(mem::replace(place, new));
 }
 
 /// A scalar as a field selector compares it.

@@ -9,6 +9,7 @@ mod check;
 pub mod column;
 pub mod descriptor;
 pub mod fields;
+pub mod made;
 mod names;
 pub mod placement;
 
@@ -36,6 +37,7 @@ pub mod workload;
 
 pub use column::{Column, Context, SelectableField};
 pub use descriptor::{Action, Deletion, Kind, NameRule, Part, Rules, StoredAs, Subresource};
+pub use made::SharedKind;
 
 /// Every built-in kind, in the order of discovery.
 pub fn all() -> &'static [&'static Kind] {

@@ -1,24 +1,36 @@
-//! What this server serves: the built-in kinds, found by group, version and plural.
+//! What this server serves: kinds found by group, version and plural. The built-in ones are always there; custom ones come and go.
+//!
+//! Readers take a snapshot ([`Catalog::kinds`]), which does not change under them; a change makes another one and tells who waits
+//! ([`Catalog::changed`]). What belongs to a kind that is no longer served (its watches) ends with [`Served::over`].
 
 use crate::storage;
 use coracle_api::{Object, Resource, Result};
-use coracle_kinds::Kind;
+use coracle_kinds::SharedKind;
+use parking_lot::RwLock;
 use serde_json::Value;
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// A served kind with what is computed from its descriptor once.
 pub struct Served {
     /// The descriptor.
-    pub kind: &'static Kind,
+    pub kind: SharedKind,
     /// The resource, as requests name it.
     pub resource: Resource,
     /// Where its objects lie: `<group>/<plural>/` of the storing kind.
     pub bucket: String,
+    /// Cancelled when the kind is no longer served, or served in another way.
+    pub over: CancellationToken,
 }
 
 impl Served {
-    fn new(kind: &'static Kind) -> Self {
-        Self { kind, resource: kind.resource.clone(), bucket: storage::bucket_for(&kind.storage().resource) }
+    fn new(kind: SharedKind) -> Self {
+        let (resource, bucket) = (kind.resource.clone(), storage::bucket_for(&kind.storage().resource));
+        Self { kind, resource, bucket, over: CancellationToken::new() }
     }
 
     /// The prefix of a collection; an empty namespace means all of them.
@@ -56,11 +68,78 @@ impl Served {
     }
 }
 
-/// All served kinds.
+/// The versions of one custom resource, all of the same objects.
+pub struct Definition {
+    /// Tells one state of a definition from any other, over restarts too: what is made from it may be kept under this name.
+    pub stamp: String,
+    /// One per served version.
+    pub versions: Vec<Arc<Served>>,
+}
+
+impl Definition {
+    /// A definition with these kinds.
+    pub fn new(stamp: String, kinds: impl IntoIterator<Item = SharedKind>) -> Self {
+        Self { stamp, versions: kinds.into_iter().map(|kind| Arc::new(Served::new(kind))).collect() }
+    }
+
+    fn end(&self) {
+        self.versions.iter().for_each(|served| served.over.cancel());
+    }
+}
+
+/// The built-in kinds.
+struct BuiltIn {
+    kinds: Vec<Arc<Served>>,
+    by_path: HashMap<(String, String, String), Arc<Served>>,
+}
+
+impl BuiltIn {
+    fn new() -> Self {
+        let all = coracle_kinds::all().iter();
+        let kinds: Vec<Arc<Served>> = all.map(|k| Arc::new(Served::new(SharedKind::Fixed(k)))).collect();
+        let path =
+            |s: &Served| (s.resource.group.to_string(), s.resource.version.to_string(), s.resource.plural.to_string());
+        let by_path = kinds.iter().map(|s| (path(s), s.clone())).collect();
+        Self { kinds, by_path }
+    }
+}
+
+/// All served kinds at one moment.
+#[derive(Clone)]
+pub struct Kinds {
+    /// Grows with every change.
+    pub generation: u64,
+    built_in: Arc<BuiltIn>,
+    /// By group and plural.
+    custom: BTreeMap<Arc<(String, String)>, Arc<Definition>>,
+}
+
+impl Kinds {
+    /// All of them, in the order of discovery.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Served>> {
+        self.built_in.kinds.iter().chain(self.custom.values().flat_map(|d| &d.versions))
+    }
+
+    /// The kind under a path.
+    pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Served>> {
+        let built_in = self.built_in.by_path.get(&(group.to_string(), version.to_string(), plural.to_string()));
+        built_in.or_else(|| {
+            let definition = self.custom.get(&(group.to_string(), plural.to_string()))?;
+            definition.versions.iter().find(|s| s.resource.version == version)
+        })
+    }
+
+    /// The stamps of the custom resources of a group.
+    pub fn stamps<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a str> {
+        self.custom.iter().filter(move |(key, _)| key.0 == group).map(|(_, d)| d.stamp.as_str())
+    }
+}
+
+/// All served kinds, as they are from moment to moment.
 #[derive(Clone)]
 pub struct Catalog {
-    kinds: Arc<Vec<Arc<Served>>>,
-    by_path: Arc<HashMap<(String, String, String), Arc<Served>>>,
+    current: Arc<RwLock<Arc<Kinds>>>,
+    changed: watch::Sender<u64>,
 }
 
 impl Default for Catalog {
@@ -72,25 +151,75 @@ impl Default for Catalog {
 impl Catalog {
     /// The built-in kinds.
     pub fn built_in() -> Self {
-        let kinds: Vec<Arc<Served>> = coracle_kinds::all().iter().map(|k| Arc::new(Served::new(k))).collect();
-        let path =
-            |s: &Served| (s.resource.group.to_string(), s.resource.version.to_string(), s.resource.plural.to_string());
-        let by_path = kinds.iter().map(|s| (path(s), s.clone())).collect();
-        Self { kinds: Arc::new(kinds), by_path: Arc::new(by_path) }
+        let kinds = Kinds { generation: 0, built_in: Arc::new(BuiltIn::new()), custom: BTreeMap::new() };
+        Self { current: Arc::new(RwLock::new(Arc::new(kinds))), changed: watch::Sender::new(0) }
     }
 
-    /// All of them, in the order of discovery.
-    pub fn all(&self) -> &[Arc<Served>] {
-        &self.kinds
+    /// What is served now.
+    pub fn kinds(&self) -> Arc<Kinds> {
+        self.current.read().clone()
     }
 
-    /// The kind under a path.
-    pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Served>> {
-        self.by_path.get(&(group.to_string(), version.to_string(), plural.to_string()))
+    /// The kind under a path, if it is served now.
+    pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Served>> {
+        self.current.read().find(group, version, plural).cloned()
     }
 
     /// The kind that a component of this process names.
-    pub fn of(&self, resource: &Resource) -> Option<&Arc<Served>> {
+    pub fn of(&self, resource: &Resource) -> Option<Arc<Served>> {
         self.find(&resource.group, &resource.version, &resource.plural)
+    }
+
+    /// Tells the generation of every change from now on.
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Serves the custom resource `group`/`plural` as `definition` says, or (`None`) no longer. Nothing happens if that is so already.
+    pub fn set(&self, group: &str, plural: &str, definition: Option<Definition>) {
+        let key = Arc::new((group.to_string(), plural.to_string()));
+        let mut current = self.current.write();
+        let before = current.custom.get(&key);
+        if before.map(|d| &d.stamp) == definition.as_ref().map(|d| &d.stamp) {
+            return;
+        }
+        let mut next = Kinds::clone(&current);
+        next.generation += 1;
+        let before = match definition {
+            Some(definition) => next.custom.insert(key, Arc::new(definition)),
+            None => next.custom.remove(&key),
+        };
+        let generation = next.generation;
+        *current = Arc::new(next);
+        drop(current);
+        before.iter().for_each(|d| d.end());
+        self.changed.send_replace(generation);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn definition(stamp: &str) -> Option<Definition> {
+        let kind = coracle_kinds::find("", "v1", "configmaps").map(SharedKind::Fixed);
+        Some(Definition::new(stamp.into(), kind))
+    }
+
+    #[test]
+    fn custom_kinds_come_and_go() {
+        let catalog = Catalog::built_in();
+        let built_in = catalog.kinds().all().count();
+        let find = || catalog.find("example.com", "v1", "things");
+        catalog.set("example.com", "things", definition("a"));
+        let first = find().unwrap();
+        catalog.set("example.com", "things", definition("a"));
+        assert!(Arc::ptr_eq(&first, &find().unwrap()) && !first.over.is_cancelled(), "the same is not made anew");
+        catalog.set("example.com", "things", definition("b"));
+        assert!(first.over.is_cancelled(), "what hangs on the old one ends");
+        let old = catalog.kinds();
+        catalog.set("example.com", "things", None);
+        assert!(find().is_none() && old.find("example.com", "v1", "things").is_some(), "a snapshot stays what it was");
+        assert_eq!((catalog.kinds().all().count(), catalog.kinds().generation), (built_in, 3));
     }
 }

@@ -35,7 +35,7 @@ impl LocalClient {
     }
 
     fn served(&self, resource: &Resource) -> Result<Arc<Served>> {
-        let found = self.app.registry.catalog.of(resource).cloned();
+        let found = self.app.registry.catalog.of(resource);
         found.ok_or_else(|| Status::new(404, "NotFound", "the server could not find the requested resource"))
     }
 
@@ -65,7 +65,7 @@ impl LocalClient {
     }
 
     fn conform(&self, served: &Served, body: &Value) -> Result<Value> {
-        let (value, warnings) = decode::conform(served.kind, body, FieldValidation::Warn)?;
+        let (value, warnings) = decode::conform(&served.kind, body, FieldValidation::Warn)?;
         if !warnings.is_empty() {
             tracing::warn!(user = self.user.name, kind = %served.resource.kind, ?warnings, "a component wrote fields that do not exist");
         }

@@ -5,27 +5,33 @@ use coracle_api::{
     Media, Patch, PatchKind, Result, Schema, Status, WriteOptions,
     managed::{self, OnConflict, Writer},
     options::FieldValidation,
-    protobuf, schema,
+    protobuf,
+    schema::{self, Type},
 };
 use coracle_kinds::Kind;
 use jiff::Timestamp;
 use serde_json::Value;
 
-/// Decodes a body as the type named `schema` (empty: any object); the value and warnings.
+/// Decodes a body as a type (`None`: any object); the value and warnings.
 ///
 /// # Errors
 /// 400 with the field's path, as upstream's decoder words it.
-pub fn body(schema: &str, bytes: &[u8], media: Media, validation: FieldValidation) -> Result<(Value, Vec<String>)> {
-    let decoded = schema::decode(bytes, media, Schema::builtin().type_named(schema), validation)?;
+pub fn body(
+    of: Option<Type<'_>>,
+    bytes: &[u8],
+    media: Media,
+    validation: FieldValidation,
+) -> Result<(Value, Vec<String>)> {
+    let decoded = schema::decode(bytes, media, of, validation)?;
     Ok((decoded.value, decoded.warnings))
 }
 
-/// Decodes a protobuf body as the type named `schema`.
+/// Decodes a protobuf body as a type.
 ///
 /// # Errors
 /// 400 when it is no such message, 415 for kinds that have no protobuf form.
-pub fn protobuf_body(schema: &str, bytes: &[u8]) -> Result<Value> {
-    let of = Schema::builtin().type_named(schema).ok_or_else(|| {
+pub fn protobuf_body(of: Option<Type<'_>>, bytes: &[u8]) -> Result<Value> {
+    let of = of.ok_or_else(|| {
         Status::new(
             415,
             "UnsupportedMediaType",
@@ -42,7 +48,7 @@ pub fn protobuf_body(schema: &str, bytes: &[u8]) -> Result<Value> {
 /// # Errors
 /// As [`body`].
 pub fn conform(kind: &Kind, value: &Value, validation: FieldValidation) -> Result<(Value, Vec<String>)> {
-    match Schema::builtin().type_named(kind.schema) {
+    match kind.type_of() {
         Some(of) => schema::decode::conform(value, of, validation).map(|d| (d.value, d.warnings)),
         None => Ok((value.clone(), Vec::new())),
     }
@@ -60,11 +66,9 @@ pub fn patch(
     options: &WriteOptions,
     now: Timestamp,
 ) -> Result<(Value, Vec<String>)> {
-    let kind = target.served.kind;
-    let of = Schema::builtin().type_named(kind.schema);
     match patch.kind {
         PatchKind::Apply => apply(target, Some(base), &patch.body, options, now),
-        _ => Ok((coracle_api::apply_patch(patch, base, of)?, Vec::new())),
+        _ => Ok((coracle_api::apply_patch(patch, base, target.served.kind.type_of())?, Vec::new())),
     }
 }
 
@@ -79,18 +83,18 @@ pub fn apply(
     options: &WriteOptions,
     now: Timestamp,
 ) -> Result<(Value, Vec<String>)> {
-    let kind = target.served.kind;
+    let kind = &target.served.kind;
     let (applied, warnings) = conform(kind, applied, options.field_validation)?;
     let conflict = if options.force { OnConflict::Take } else { OnConflict::Refuse };
     let writer = Writer { manager: &options.field_manager, subresource: target.subresource, time: now };
-    let merged = managed::apply(live, applied, writer, conflict, Schema::builtin().type_named(kind.schema))?;
+    let merged = managed::apply(live, applied, writer, conflict, kind.type_of())?;
     Ok((merged, warnings))
 }
 
 /// Notes in `new` who changed what since `old`.
 pub fn track(target: Target<'_>, old: Option<&Value>, new: &mut Value, options: &WriteOptions, now: Timestamp) {
     let writer = Writer { manager: &options.field_manager, subresource: target.subresource, time: now };
-    managed::track_update(old, new, writer, Schema::builtin().type_named(target.served.kind.storage().schema));
+    managed::track_update(old, new, writer, target.served.kind.storage().type_of());
 }
 
 /// Applies a patch to a Scale.
@@ -111,7 +115,7 @@ pub fn patch_scale(scale: Value, patch: &Patch) -> Result<Value> {
 /// 400 when it is no JSON (or, for apply, no YAML).
 pub fn patch_body(kind: PatchKind, bytes: &[u8]) -> Result<Value> {
     if kind == PatchKind::Apply {
-        return body("", bytes, Media::Yaml, FieldValidation::Ignore).map(|(value, _)| value);
+        return body(None, bytes, Media::Yaml, FieldValidation::Ignore).map(|(value, _)| value);
     }
     serde_json::from_slice(bytes).map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))
 }

@@ -1,17 +1,25 @@
 //! Discovery: what is served, as clients ask for it: per group version, and aggregated in one document.
 
 use crate::{
-    catalog::{Catalog, Served},
+    catalog::{Catalog, Kinds, Served},
     http::body::{self, Body},
 };
 use coracle_kinds::{Kind, Subresource};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{cmp::Reverse, sync::Arc};
 
-/// The discovery documents, made once.
+/// The discovery documents, made when first asked for after a change of the catalog.
 pub struct Discovery {
+    catalog: Catalog,
+    address: String,
+    made: Mutex<Option<(u64, Arc<Documents>)>>,
+}
+
+/// The documents of one state of the catalog.
+struct Documents {
     groups: Vec<Group>,
     address: String,
     core: Aggregated,
@@ -32,8 +40,37 @@ struct Aggregated {
 impl Discovery {
     /// The documents of a catalog; `address` is what clients outside reach the server at.
     pub fn new(catalog: &Catalog, address: &str) -> Self {
+        Self { catalog: catalog.clone(), address: address.to_string(), made: Mutex::default() }
+    }
+
+    fn documents(&self) -> Arc<Documents> {
+        let kinds = self.catalog.kinds();
+        let mut made = self.made.lock();
+        match &*made {
+            Some((generation, documents)) if *generation == kinds.generation => documents.clone(),
+            _ => {
+                let documents = Arc::new(Documents::new(&kinds, &self.address));
+                *made = Some((kinds.generation, documents.clone()));
+                documents
+            }
+        }
+    }
+
+    /// `/`.
+    pub fn paths(&self) -> Value {
+        self.documents().paths()
+    }
+
+    /// The answer for a path that begins with `api` or `apis`; `None`: no such group or version.
+    pub fn answer(&self, parts: &[&str], headers: &HeaderMap) -> Option<Response<Body>> {
+        self.documents().answer(parts, headers)
+    }
+}
+
+impl Documents {
+    fn new(kinds: &Kinds, address: &str) -> Self {
         let mut groups: Vec<Group> = Vec::new();
-        for served in catalog.all() {
+        for served in kinds.all() {
             let (name, version) = (&served.resource.group, &served.resource.version);
             let at = groups.iter().position(|g| g.name == *name).unwrap_or_else(|| {
                 groups.push(Group { name: name.to_string(), versions: Vec::new() });
@@ -56,8 +93,7 @@ impl Discovery {
         Self { groups, address: address.to_string(), core, others }
     }
 
-    /// `/`.
-    pub fn paths(&self) -> Value {
+    fn paths(&self) -> Value {
         let mut paths =
             vec!["/.well-known/openid-configuration".to_string(), "/api".into(), "/api/v1".into(), "/apis".into()];
         for group in self.groups.iter().filter(|g| !g.name.is_empty()) {
@@ -71,8 +107,7 @@ impl Discovery {
         json!({"paths": paths})
     }
 
-    /// The answer for a path that begins with `api` or `apis`; `None`: no such group or version.
-    pub fn answer(&self, parts: &[&str], headers: &HeaderMap) -> Option<Response<Body>> {
+    fn answer(&self, parts: &[&str], headers: &HeaderMap) -> Option<Response<Body>> {
         let find = |name: &str| self.groups.iter().find(|g| g.name == name);
         let value = match parts {
             ["api"] => match aggregated_version(headers) {
@@ -129,8 +164,8 @@ fn resource_list(group: &Group, version: &str) -> Option<Value> {
     let (_, kinds) = group.versions.iter().find(|(v, _)| v == version)?;
     let mut resources = Vec::new();
     for served in kinds {
-        resources.push(resource(served.kind));
-        resources.extend(served.kind.subresources.iter().map(|s| subresource(served.kind, s)));
+        resources.push(resource(&served.kind));
+        resources.extend(served.kind.subresources.iter().map(|s| subresource(&served.kind, s)));
     }
     let name = if group.name.is_empty() { version.to_string() } else { format!("{}/{version}", group.name) };
     Some(json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": resources}))
@@ -151,13 +186,14 @@ fn resource(kind: &Kind) -> Value {
 }
 
 fn subresource(kind: &Kind, sub: &Subresource) -> Value {
+    let spoken = kind.spoken(sub);
     let mut value = json!({
         "name": format!("{}/{}", kind.resource.plural, sub.action.name()), "singularName": "",
-        "namespaced": kind.resource.namespaced, "kind": sub.kind, "verbs": sub.verbs,
+        "namespaced": kind.resource.namespaced, "kind": spoken.kind, "verbs": sub.verbs,
     });
-    if sub.group != kind.resource.group || sub.version != kind.resource.version {
-        value["group"] = json!(sub.group);
-        value["version"] = json!(sub.version);
+    if spoken.group != kind.resource.group || spoken.version != kind.resource.version {
+        value["group"] = json!(spoken.group);
+        value["version"] = json!(spoken.version);
     }
     value
 }
@@ -167,7 +203,7 @@ fn aggregate(group: &Group) -> Value {
         .versions
         .iter()
         .map(|(version, kinds)| {
-            let resources: Vec<Value> = kinds.iter().map(|served| aggregate_resource(served.kind)).collect();
+            let resources: Vec<Value> = kinds.iter().map(|served| aggregate_resource(&served.kind)).collect();
             json!({"version": version, "resources": resources, "freshness": "Current"})
         })
         .collect();
@@ -194,9 +230,9 @@ fn aggregate_resource(kind: &Kind) -> Value {
             .subresources
             .iter()
             .map(|s| {
-                json!({
-                    "subresource": s.action.name(), "responseKind": response(s.group, s.version, s.kind), "verbs": s.verbs,
-                })
+                let spoken = kind.spoken(s);
+                let kind = response(spoken.group, spoken.version, spoken.kind);
+                json!({"subresource": s.action.name(), "responseKind": kind, "verbs": s.verbs})
             })
             .collect();
         value["subresources"] = json!(subresources);

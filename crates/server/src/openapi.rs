@@ -1,7 +1,7 @@
 //! `/openapi/v2` and `/openapi/v3`: documents made from the schema table when first asked for, and kept.
 
 use crate::{
-    catalog::Catalog,
+    catalog::{Catalog, Kinds},
     http::body::{self, Body},
     http::negotiate::accepts_gzip,
     route::Query,
@@ -10,43 +10,38 @@ use coracle_api::{
     Schema,
     openapi::{self, Served, Subresource},
 };
+use coracle_kinds::Kind;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 const SERVER: &str = crate::server::KUBERNETES_VERSION;
 
-/// The documents.
+/// The documents. Each is kept until something changes that it is made from.
 pub struct OpenApi {
-    served: Vec<Served>,
+    catalog: Catalog,
     made: Mutex<HashMap<String, Document>>,
 }
 
-/// A document and its hash.
-type Document = Arc<(Vec<u8>, String)>;
+/// A document.
+type Document = Arc<Made>;
+
+struct Made {
+    /// What it was made from.
+    stamp: String,
+    bytes: Vec<u8>,
+    tag: String,
+}
 
 impl OpenApi {
     /// The documents of a catalog.
     pub fn new(catalog: &Catalog) -> Self {
-        let served = catalog.all().iter().map(|served| {
-            let kind = served.kind;
-            let subresources = kind.subresources.iter().map(|s| Subresource {
-                name: s.action.name().to_string(),
-                verbs: s.verbs.iter().map(ToString::to_string).collect(),
-                group: s.group.to_string(),
-                version: s.version.to_string(),
-                kind: s.kind.to_string(),
-            });
-            Served {
-                resource: kind.resource.clone(),
-                verbs: kind.verbs.iter().map(ToString::to_string).collect(),
-                subresources: subresources.collect(),
-                definition: None,
-            }
-        });
-        Self { served: served.collect(), made: Mutex::default() }
+        Self { catalog: catalog.clone(), made: Mutex::default() }
     }
 
     /// The answer for a path that begins with `openapi`; `None`: no such document.
@@ -54,7 +49,9 @@ impl OpenApi {
         match parts {
             ["openapi", "v2"] => {
                 // kubectl asks for protobuf first and takes JSON too
-                let document = self.document("v2", || openapi::v2(Schema::builtin(), &self.served, SERVER));
+                let kinds = self.catalog.kinds();
+                let stamp = kinds.generation.to_string();
+                let document = self.document("v2", &stamp, || openapi::v2(Schema::builtin(), &served(&kinds), SERVER));
                 Some(send(&document, headers, false))
             }
             ["openapi", "v3"] => Some(body::json(200, &self.index())),
@@ -64,44 +61,36 @@ impl OpenApi {
         }
     }
 
-    fn groups(&self) -> Vec<(&str, &str)> {
-        let mut all: Vec<(&str, &str)> = Vec::new();
-        for served in &self.served {
-            let pair = (&*served.resource.group, &*served.resource.version);
-            if !all.contains(&pair) {
-                all.push(pair);
-            }
-        }
-        all
-    }
-
     fn index(&self) -> Value {
+        let kinds = self.catalog.kinds();
         let mut paths = Map::new();
-        for (group, version) in self.groups() {
+        for (group, version) in groups(&kinds) {
             let path = if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") };
-            // what the documents are made from does not change while the program runs, so its version is their hash
-            let hash = hex::encode_upper(Sha256::digest(format!("{path} {SERVER} {}", env!("CARGO_PKG_VERSION"))));
+            let hash = hex::encode_upper(Sha256::digest(format!("{path} {}", stamp(&kinds, group))));
             paths.insert(path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={hash}")}));
         }
         json!({"paths": paths})
     }
 
     fn v3(&self, group: &str, version: &str, headers: &HeaderMap, query: &Query) -> Option<Response<Body>> {
-        if !self.groups().contains(&(group, version)) {
+        let kinds = self.catalog.kinds();
+        let name = format!("{group}/{version}");
+        if !groups(&kinds).contains(&(group, version)) {
+            self.made.lock().remove(&name);
             return None;
         }
-        let make = || openapi::v3(Schema::builtin(), group, version, &self.served, SERVER);
-        let document = self.document(&format!("{group}/{version}"), make);
+        let make = || openapi::v3(Schema::builtin(), group, version, &served(&kinds), SERVER);
+        let document = self.document(&name, &stamp(&kinds, group), make);
         Some(send(&document, headers, query.get("hash").is_some()))
     }
 
-    fn document(&self, name: &str, make: impl FnOnce() -> Vec<u8>) -> Document {
-        if let Some(document) = self.made.lock().get(name) {
+    fn document(&self, name: &str, stamp: &str, make: impl FnOnce() -> Vec<u8>) -> Document {
+        if let Some(document) = self.made.lock().get(name).filter(|d| d.stamp == stamp) {
             return document.clone();
         }
         let bytes = make();
         let tag = format!("\"{}\"", hex::encode_upper(Sha256::digest(&bytes)));
-        let document = Arc::new((bytes, tag));
+        let document = Arc::new(Made { stamp: stamp.to_string(), bytes, tag });
         // the v2 document is large and asked for by old clients only: made anew each time rather than kept
         if name != "v2" {
             self.made.lock().insert(name.to_string(), document.clone());
@@ -110,8 +99,47 @@ impl OpenApi {
     }
 }
 
+/// What the documents of a group are made from. Of the built-in kinds that is this program.
+fn stamp(kinds: &Kinds, group: &str) -> String {
+    let program = [SERVER, env!("CARGO_PKG_VERSION")];
+    program.into_iter().chain(kinds.stamps(group)).collect::<Vec<_>>().join(" ")
+}
+
+fn groups(kinds: &Kinds) -> Vec<(&str, &str)> {
+    let mut all: Vec<(&str, &str)> = Vec::new();
+    let mut seen = HashSet::new();
+    for served in kinds.all() {
+        let pair = (&*served.resource.group, &*served.resource.version);
+        if seen.insert(pair) {
+            all.push(pair);
+        }
+    }
+    all
+}
+
+fn served(kinds: &Kinds) -> Vec<Served> {
+    let one = |kind: &Kind| Served {
+        resource: kind.resource.clone(),
+        verbs: kind.verbs.iter().map(ToString::to_string).collect(),
+        subresources: kind.subresources.iter().map(|s| subresource(kind, s)).collect(),
+        definition: None,
+    };
+    kinds.all().map(|served| one(&served.kind)).collect()
+}
+
+fn subresource(kind: &Kind, sub: &coracle_kinds::Subresource) -> Subresource {
+    let spoken = kind.spoken(sub);
+    Subresource {
+        name: sub.action.name().to_string(),
+        verbs: sub.verbs.iter().map(ToString::to_string).collect(),
+        group: spoken.group.to_string(),
+        version: spoken.version.to_string(),
+        kind: spoken.kind.to_string(),
+    }
+}
+
 fn send(document: &Document, headers: &HeaderMap, forever: bool) -> Response<Body> {
-    let (bytes, tag) = &**document;
+    let Made { bytes, tag, .. } = &**document;
     let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok()).is_some_and(|v| v == tag);
     let mut response = if known {
         let mut response = body::json_bytes(200, Vec::new());

@@ -15,7 +15,9 @@ use crate::{
     watch::{self, Watch},
 };
 use bytes::Bytes;
-use coracle_api::{DeleteOptions, Object, Patch, PatchKind, Result, Status, options::FieldValidation};
+use coracle_api::{
+    DeleteOptions, Object, Patch, PatchKind, Result, Schema, Status, options::FieldValidation, schema::Type,
+};
 use coracle_kinds::{Action, Context};
 use http::{HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt, Limited};
@@ -23,6 +25,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 /// The largest request body, as upstream.
 const MAX_BODY: usize = 3 << 20;
 /// How much more than that is read away, so that the client hears why it is refused.
@@ -31,7 +34,7 @@ const MAX_DRAINED: usize = 16 << 20;
 /// Answers a request that names a resource.
 pub async fn serve(app: &Arc<App>, ask: &Ask, request: Request<Incoming>) -> Result<Response<Body>> {
     let info = &ask.info;
-    let Some(served) = app.registry.catalog.find(&info.group, &info.version, &info.resource).cloned() else {
+    let Some(served) = app.registry.catalog.find(&info.group, &info.version, &info.resource) else {
         return Ok(body::text(404, "404 page not found\n"));
     };
     let namespace = if served.resource.namespaced { info.namespace.as_str() } else { "" };
@@ -90,14 +93,19 @@ async fn read(request: Request<Incoming>) -> Result<Bytes> {
     }
 }
 
-/// The body as a value of the type `schema` (empty: any object).
-async fn decoded(ask: &Ask, schema: &str, request: Request<Incoming>, validation: FieldValidation) -> Result<Value> {
+/// The body as a value of a type (`None`: any object).
+async fn decoded(
+    ask: &Ask,
+    of: Option<Type<'_>>,
+    request: Request<Incoming>,
+    validation: FieldValidation,
+) -> Result<Value> {
     if negotiate::is_protobuf(&ask.headers) {
-        return decode::protobuf_body(schema, &read(request).await?);
+        return decode::protobuf_body(of, &read(request).await?);
     }
     let media = negotiate::body_media(&ask.headers)?;
     let bytes = read(request).await?;
-    let (value, warnings) = decode::body(schema, &bytes, media, validation)?;
+    let (value, warnings) = decode::body(of, &bytes, media, validation)?;
     ask.caller.warn(warnings);
     Ok(value)
 }
@@ -236,14 +244,14 @@ async fn create(app: &App, ask: &Ask, target: Target<'_>, request: Request<Incom
         return Err(Status::method_not_allowed());
     }
     let options = options::write(ask)?;
-    let body = decoded(ask, target.served.kind.schema, request, options.field_validation).await?;
+    let body = decoded(ask, target.served.kind.type_of(), request, options.field_validation).await?;
     let created = app.registry.create(&ask.caller, target, body, &options).await?;
     object(ask, 201, target.served, &created)
 }
 
 async fn update(app: &App, ask: &Ask, target: Target<'_>, request: Request<Incoming>) -> Result<Response<Body>> {
     let options = options::write(ask)?;
-    let body = decoded(ask, target.served.kind.schema, request, options.field_validation).await?;
+    let body = decoded(ask, target.served.kind.type_of(), request, options.field_validation).await?;
     let code = created_code(app, ask, target)?;
     let updated = app.registry.update(&ask.caller, target, Change::Replace(body), &options).await?;
     object(ask, code, target.served, &updated)
@@ -289,9 +297,9 @@ async fn delete_options(ask: &Ask, request: Request<Incoming>) -> Result<DeleteO
         DeleteOptions::default()
     } else {
         let value = if negotiate::is_protobuf(&ask.headers) {
-            decode::protobuf_body("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions", &bytes)?
+            decode::protobuf_body(Schema::builtin().type_named(DELETE_OPTIONS), &bytes)?
         } else {
-            decode::body("", &bytes, negotiate::body_media(&ask.headers)?, FieldValidation::Ignore)?.0
+            decode::body(None, &bytes, negotiate::body_media(&ask.headers)?, FieldValidation::Ignore)?.0
         };
         serde_json::from_value(value)
             .map_err(|e| Status::bad_request(format!("DeleteOptions cannot be decoded: {e}")))?
@@ -343,7 +351,7 @@ async fn delete_collection(
 /// Kinds that are asked and never stored: reviews, and the collection form of bindings.
 async fn ask_only(app: &App, ask: &Ask, target: Target<'_>, request: Request<Incoming>) -> Result<Response<Body>> {
     let options = options::write(ask)?;
-    let body = decoded(ask, target.served.kind.schema, request, options.field_validation).await?;
+    let body = decoded(ask, target.served.kind.type_of(), request, options.field_validation).await?;
     answer_question(app, ask, target, body, &options).await
 }
 
@@ -357,7 +365,7 @@ async fn answer_question(
     let resource = &target.served.resource;
     if resource.plural == "bindings" && resource.group.is_empty() {
         let name = body["metadata"]["name"].as_str().unwrap_or_default().to_string();
-        let pods = app.registry.catalog.find("", "v1", "pods").cloned().ok_or_else(not_served)?;
+        let pods = app.registry.catalog.find("", "v1", "pods").ok_or_else(not_served)?;
         let pod = Target { served: &pods, namespace: target.namespace, name: &name, subresource: "binding" };
         app.registry.bind(&ask.caller, pod, &body, options).await?;
         return Ok(body::json(201, &success(Value::Null)));
@@ -389,7 +397,9 @@ async fn subresource(
             let scale = match verb {
                 "get" => registry.get_scale(target)?,
                 "update" => {
-                    let body = decoded(ask, sub.schema, request, options.field_validation).await?;
+                    let body =
+                        decoded(ask, Schema::builtin().type_named(sub.schema), request, options.field_validation)
+                            .await?;
                     registry.put_scale(&ask.caller, target, body, &options).await?
                 }
                 _ => {
@@ -401,7 +411,8 @@ async fn subresource(
         }
         Action::Binding | Action::Eviction | Action::Token => {
             let options = options::write(ask)?;
-            let body = decoded(ask, sub.schema, request, options.field_validation).await?;
+            let body =
+                decoded(ask, Schema::builtin().type_named(sub.schema), request, options.field_validation).await?;
             match sub.action {
                 Action::Binding => registry.bind(&ask.caller, target, &body, &options).await?,
                 Action::Eviction => registry.evict(&ask.caller, target, &body, &options).await?,

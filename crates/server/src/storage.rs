@@ -28,10 +28,10 @@ impl Kept {
     }
 
     /// The values of the kind's selectable fields, in the descriptor's order: read once for all watchers. (A bucket has one storing kind.)
-    pub fn fields(&self, kind: &'static Kind) -> &[String] {
+    pub fn fields(&self, kind: &Kind) -> &[String] {
         self.fields.get_or_init(|| {
             let value = self.object.value();
-            kind.selectable.iter().map(|field| (field.get)(&value)).collect()
+            kind.selectable.values(&value)
         })
     }
 }

@@ -43,7 +43,8 @@ pub fn table<'a>(
     let columns: Vec<Value> = served
         .kind
         .columns
-        .iter()
+        .headings()
+        .into_iter()
         .map(|c| {
             json!({"name": c.name, "type": c.kind, "format": c.format, "description": c.description, "priority": c.priority})
         })
@@ -53,7 +54,7 @@ pub fn table<'a>(
         .map(|object| {
             let mut value = object.value();
             served.from_storage(&mut value);
-            let cells: Vec<Value> = served.kind.columns.iter().map(|c| (c.cell)(context, &value)).collect();
+            let cells: Vec<Value> = served.kind.columns.cells(context, &value);
             match include {
                 Include::None => json!({"cells": cells}),
                 Include::Metadata => json!({"cells": cells, "object": partial(&value)}),

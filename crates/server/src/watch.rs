@@ -10,6 +10,7 @@ use crate::{
 use bytes::Bytes;
 use coracle_api::{FieldSelector, LabelSelector, Object, Result, Status};
 use coracle_client::WatchEvent;
+use coracle_kinds::SharedKind;
 use coracle_store::{Event, Watcher};
 use futures::{Stream, stream};
 use serde_json::json;
@@ -28,7 +29,7 @@ pub struct Selection {
     labels: LabelSelector,
     /// (index into the kind's selectable fields or a metadata field, value, equal)
     fields: Vec<(FieldRef, String, bool)>,
-    kind: &'static coracle_kinds::Kind,
+    kind: SharedKind,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,7 +52,7 @@ impl Selection {
                 let field = match path.as_str() {
                     "metadata.name" => FieldRef::Name,
                     "metadata.namespace" if served.resource.namespaced => FieldRef::Namespace,
-                    other => match served.kind.selectable.iter().position(|f| f.path == other) {
+                    other => match served.kind.selectable.position(other) {
                         Some(at) => FieldRef::Selectable(at),
                         None => {
                             return Err(Status::bad_request(format!("field label not supported: {other}")));
@@ -61,7 +62,7 @@ impl Selection {
                 Ok((field, value.clone(), *equal))
             })
             .collect::<Result<_>>()?;
-        Ok(Self { labels: labels.clone(), fields, kind: served.kind })
+        Ok(Self { labels: labels.clone(), fields, kind: served.kind.clone() })
     }
 
     /// Of these only the object of that name.
@@ -83,7 +84,7 @@ impl Selection {
 
     /// The value that the selectable field `path` must have, if the fields say so.
     pub fn exact(&self, path: &str) -> Option<&str> {
-        let at = self.kind.selectable.iter().position(|f| f.path == path)?;
+        let at = self.kind.selectable.position(path)?;
         self.fields.iter().find(|(f, _, equal)| *f == FieldRef::Selectable(at) && *equal).map(|(_, v, _)| v.as_str())
     }
 
@@ -96,11 +97,11 @@ impl Selection {
                     FieldRef::Name => meta.name == *value,
                     FieldRef::Namespace => meta.namespace == *value,
                     FieldRef::Selectable(at) => match &self.kind.stored_as {
-                        None => kept.fields(self.kind)[*at] == *value,
+                        None => kept.fields(&self.kind)[*at] == *value,
                         Some(stored) => {
                             let mut object = kept.value();
                             (stored.from_storage)(&mut object);
-                            (self.kind.selectable[*at].get)(&object) == *value
+                            self.kind.selectable.value(*at, &object) == *value
                         }
                     },
                 };

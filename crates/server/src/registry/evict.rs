@@ -96,7 +96,7 @@ impl Registry {
         if !ready(current) && tolerates_unready(&budget) {
             return Ok(());
         }
-        let served = self.catalog.of(&BUDGETS).cloned().ok_or_else(|| Status::internal("budgets are not served"))?;
+        let served = self.catalog.of(&BUDGETS).ok_or_else(|| Status::internal("budgets are not served"))?;
         let name = budget.meta().name.clone();
         let target = Target { served: &served, namespace: pod.namespace, name: &name, subresource: "status" };
         let now = self.now().to_string();

@@ -3,7 +3,6 @@
 use super::{Caller, Change, Registry, Target};
 use crate::decode;
 use coracle_api::{FieldError, LabelSelector, Object, Patch, Result, Status, WriteOptions};
-use coracle_kinds::Action;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -76,13 +75,9 @@ impl Registry {
 }
 
 fn paths(target: Target<'_>) -> Result<Paths> {
-    match target.served.kind.subresource("scale").map(|s| s.action) {
-        Some(Action::Scale { spec, status, selector }) => {
-            let pointer = |path: &str| format!("/{}", path.replace('.', "/"));
-            Ok(Paths { spec: pointer(spec), status: pointer(status), selector: pointer(selector) })
-        }
-        _ => Err(Status::method_not_allowed()),
-    }
+    let paths = target.served.kind.scale_paths().ok_or_else(Status::method_not_allowed)?;
+    let pointer = |path: &str| format!("/{}", path.replace('.', "/"));
+    Ok(Paths { spec: pointer(&paths.spec), status: pointer(&paths.status), selector: pointer(&paths.selector) })
 }
 
 fn replicas(target: Target<'_>, scale: &Value) -> Result<i64> {

@@ -243,7 +243,7 @@ impl Registry {
         }
         if matches!(change, Change::Patch(_)) {
             // a body was decoded at the door; a patch's result only now has a shape
-            let (decoded, warnings) = decode::conform(served.kind, &object, options.field_validation)?;
+            let (decoded, warnings) = decode::conform(&served.kind, &object, options.field_validation)?;
             caller.warn(warnings);
             object = decoded;
         }
