@@ -192,6 +192,8 @@ pub enum FieldErrorKind {
     NotFound(Value),
     /// A string longer than so many bytes.
     TooLong(usize),
+    /// A string longer than so many characters.
+    TooManyCharacters(usize),
     /// More entries than the bound: (found, bound).
     TooMany(usize, usize),
     /// A value of the wrong type.
@@ -208,7 +210,7 @@ impl FieldErrorKind {
             Self::NotSupported(..) => "FieldValueNotSupported",
             Self::Forbidden => "FieldValueForbidden",
             Self::NotFound(_) => "FieldValueNotFound",
-            Self::TooLong(_) => "FieldValueTooLong",
+            Self::TooLong(_) | Self::TooManyCharacters(_) => "FieldValueTooLong",
             Self::TooMany(..) => "FieldValueTooMany",
             Self::TypeInvalid(_) => "FieldValueTypeInvalid",
         }
@@ -242,6 +244,11 @@ impl FieldError {
         Self::new(path, FieldErrorKind::NotSupported(value.into(), supported), "")
     }
 
+    /// `Too long: may not be more than n characters`.
+    pub fn too_many_characters(path: impl fmt::Display, most: usize) -> Self {
+        Self::new(path, FieldErrorKind::TooManyCharacters(most), "")
+    }
+
     /// `Forbidden: detail`.
     pub fn forbidden(path: impl fmt::Display, detail: impl fmt::Display) -> Self {
         Self::new(path, FieldErrorKind::Forbidden, detail)
@@ -267,6 +274,7 @@ impl FieldError {
             FieldErrorKind::Forbidden => "Forbidden".to_string(),
             FieldErrorKind::NotFound(v) => format!("Not found: {}", show(v)),
             FieldErrorKind::TooLong(bound) => format!("Too long: may not be more than {bound} bytes"),
+            FieldErrorKind::TooManyCharacters(bound) => format!("Too long: may not be more than {bound} characters"),
             FieldErrorKind::TooMany(found, bound) => format!("Too many: {found}: must have at most {bound} items"),
             FieldErrorKind::TypeInvalid(v) => format!("Invalid value: {}", show(v)),
         };
@@ -278,6 +286,29 @@ impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.path, self.body())
     }
+}
+
+/// A string in quotes, as Go's `%q` writes it.
+pub fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{b}' => out.push_str("\\v"),
+            c if c < ' ' || c == '\u{7f}' => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
 }
 
 /// A field path under construction: `Path::root("spec").field("containers").index(0)`.

@@ -4,6 +4,7 @@
 
 use crate::status::{FieldError, FieldErrorKind, Path};
 use serde_json::Value;
+use std::net::IpAddr;
 
 /// All annotations together.
 pub const MAX_ANNOTATIONS_BYTES: usize = 256 * 1024;
@@ -77,6 +78,22 @@ pub fn dns1123_subdomain(text: &str) -> Vec<String> {
     errors
 }
 
+/// RFC 1123 subdomain, letters of either case.
+pub fn dns1123_subdomain_caseless(text: &str) -> Vec<String> {
+    let mut errors = Vec::new();
+    if text.len() > 253 {
+        errors.push(too_long(253));
+    }
+    if !text.to_ascii_lowercase().split('.').all(is_label) {
+        errors.push(regex_error(
+            "an RFC 1123 subdomain must consist of alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character",
+            SUBDOMAIN_FMT,
+            &["Example.com"],
+        ));
+    }
+    errors
+}
+
 /// RFC 1123 subdomain with a leading `*.`.
 pub fn wildcard_dns1123_subdomain(text: &str) -> Vec<String> {
     let mut errors = Vec::new();
@@ -131,7 +148,7 @@ pub fn qualified_name(text: &str) -> Vec<String> {
         _ => {
             let message = regex_error(QUALIFIED_MSG, QUALIFIED_FMT, EXAMPLES);
             return vec![format!(
-                "a qualified name {message} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+                "a valid label key {message} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
             )];
         }
     };
@@ -237,24 +254,105 @@ pub fn port_number(port: i64) -> Vec<String> {
     if (1..=65535).contains(&port) { Vec::new() } else { vec!["must be between 1 and 65535, inclusive".into()] }
 }
 
+/// An address as it was always read: leading zeros of an IPv4 part do not count.
+pub fn parse_ip(text: &str) -> Option<IpAddr> {
+    text.parse().ok().or_else(|| {
+        let (head, v4) = text.rsplit_once(':').map_or(("", text), |(head, v4)| (head, v4));
+        let strip = |part: &str| {
+            let digits = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+            digits.then(|| part.trim_start_matches('0')).map(|p| if p.is_empty() { "0".to_string() } else { p.into() })
+        };
+        let v4 = v4.split('.').map(strip).collect::<Option<Vec<String>>>().filter(|parts| parts.len() == 4)?.join(".");
+        if text.contains(':') { format!("{head}:{v4}").parse().ok() } else { v4.parse().ok() }
+    })
+}
+
+fn mapped(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some())
+}
+
 /// An IP address.
 pub fn ip(text: &str) -> Vec<String> {
-    if text.parse::<std::net::IpAddr>().is_ok() {
-        return Vec::new();
+    let Some(ip) = parse_ip(text) else {
+        return vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".into()];
+    };
+    match text.parse::<IpAddr>() {
+        Err(_) => vec!["must not have leading 0s".into()],
+        Ok(_) if mapped(ip) => vec!["must not be an IPv4-mapped IPv6 address".into()],
+        Ok(_) => Vec::new(),
     }
-    vec!["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".into()]
+}
+
+/// An IP address in the one form that upstream would write it in.
+pub fn canonical_ip(text: &str) -> Vec<String> {
+    let errors = ip(text);
+    match parse_ip(text) {
+        Some(ip) if errors.is_empty() && ip.to_string() != text => {
+            vec![format!("must be in canonical form (\"{ip}\")")]
+        }
+        _ => errors,
+    }
+}
+
+/// `address/length`, with leading zeros as they were always read. The address is as given, with all its bits.
+pub fn parse_cidr(text: &str) -> Option<(IpAddr, u8)> {
+    let (address, length) = text.split_once('/')?;
+    let digits = !length.is_empty() && length.bytes().all(|b| b.is_ascii_digit());
+    let (address, length) = (parse_ip(address)?, length.parse::<u8>().ok().filter(|_| digits)?);
+    (length <= if address.is_ipv4() { 32 } else { 128 }).then_some((address, length))
+}
+
+/// The network of an address: no bits beyond the length.
+pub fn network_of(address: IpAddr, length: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(ip) => {
+            IpAddr::V4((u32::from(ip) & u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0)).into())
+        }
+        IpAddr::V6(ip) => {
+            IpAddr::V6((u128::from(ip) & u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0)).into())
+        }
+    }
 }
 
 /// `address/length`.
 pub fn cidr(text: &str) -> Vec<String> {
-    let ok = text.split_once('/').is_some_and(|(address, length)| {
-        let digits = !length.is_empty() && length.bytes().all(|b| b.is_ascii_digit());
-        match (address.parse::<std::net::IpAddr>(), length.parse::<u8>()) {
-            (Ok(address), Ok(length)) => digits && length <= if address.is_ipv4() { 32 } else { 128 },
-            _ => false,
+    let Some((address, length)) = parse_cidr(text) else {
+        return vec!["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)".into()];
+    };
+    let (given, bits) = text.split_once('/').unwrap_or_default();
+    match given.parse::<IpAddr>() {
+        Ok(_) if bits.len() > 1 && bits.starts_with('0') => {
+            vec!["must not have leading 0s in IP or prefix length".into()]
         }
-    });
-    if ok { Vec::new() } else { vec!["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)".into()] }
+        Err(_) => vec!["must not have leading 0s in IP or prefix length".into()],
+        Ok(_) if mapped(address) => vec!["must not have an IPv4-mapped IPv6 address".into()],
+        Ok(_) if network_of(address, length) != address => {
+            vec!["must not have bits set beyond the prefix length".into()]
+        }
+        Ok(_) => Vec::new(),
+    }
+}
+
+/// `address/length` in the one form that upstream would write it in.
+pub fn canonical_cidr(text: &str) -> Vec<String> {
+    let errors = cidr(text);
+    match parse_cidr(text) {
+        Some((address, length)) if errors.is_empty() && format!("{address}/{length}") != text => {
+            vec![format!("must be in canonical form (\"{address}/{length}\")")]
+        }
+        _ => errors,
+    }
+}
+
+/// An interface's address with the length of its network, in the one form that upstream would write it in.
+pub fn interface_address(text: &str) -> Vec<String> {
+    match parse_cidr(text) {
+        None => vec!["must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)".into()],
+        Some((address, length)) if format!("{address}/{length}") != text => {
+            vec![format!("must be in canonical form (\"{address}/{length}\")")]
+        }
+        Some(_) => Vec::new(),
+    }
 }
 
 /// `93%`.
@@ -376,33 +474,34 @@ pub fn validate_object_meta(meta: &Value, name_rule: NameRule, namespaced: bool,
 
 fn owner_references(references: &Value, path: &Path) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    let mut controller: Option<&str> = None;
-    for reference in references.as_array().into_iter().flatten() {
+    let mut controller: Option<String> = None;
+    for (index, reference) in references.as_array().into_iter().flatten().enumerate() {
+        let at = path.index(index);
         let text = |field: &str| reference.get(field).and_then(Value::as_str).unwrap_or_default();
-        if text("apiVersion").is_empty() {
-            errors.push(FieldError::invalid(path.field("apiVersion"), "", "version must not be empty"));
+        let version = text("apiVersion");
+        if !version.is_empty() && (version.matches('/').count() > 1 || version.ends_with('/')) {
+            let why = "must be <group>/<version> or <version>";
+            errors.push(FieldError::invalid(at.field("apiVersion"), version, why));
         }
-        for field in ["kind", "name", "uid"] {
+        for field in ["apiVersion", "kind", "name", "uid"] {
             if text(field).is_empty() {
-                errors.push(FieldError::invalid(path.field(field), "", "must not be empty"));
+                errors.push(FieldError::required(at.field(field), "must not be empty"));
             }
         }
-        if text("kind") == "Event" && matches!(text("apiVersion"), "v1" | "events.k8s.io/v1") {
-            errors.push(FieldError::invalid(
-                path,
-                reference.clone(),
-                format!("{} is disallowed from being an owner", text("apiVersion")),
-            ));
+        if text("kind") == "Event" && version == "v1" {
+            let why = "/v1, Kind=Event is disallowed from being an owner";
+            errors.push(FieldError::invalid(at, reference.clone(), why));
         }
         if reference["controller"] == true {
-            if let Some(first) = controller {
+            let named = format!("{}/{}", text("kind"), text("name"));
+            if let Some(first) = &controller {
                 let why = format!(
-                    "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {}",
-                    text("name")
+                    "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {named}"
                 );
                 errors.push(FieldError::invalid(path, references.clone(), why));
+            } else {
+                controller = Some(named);
             }
-            controller = Some(text("name"));
         }
     }
     errors
@@ -439,8 +538,16 @@ mod tests {
             (c_identifier, &["a", "_A1"], &["", "1a", "a-b"]),
             (env_var_name, &["A", "a.b-c", "1"], &["", "A=B", "é"]),
             (port_name, &["http", "a-1"], &["", "1", "a--b", "-a", "A", "abcdefghijklmnop"]),
-            (ip, &["10.0.0.1", "::1"], &["", "10.0.0", "010.0.0.1"]),
-            (cidr, &["10.0.0.0/8", "::/0"], &["10.0.0.0", "10.0.0.0/33", "10.0.0.0/+8", "/8"]),
+            (ip, &["10.0.0.1", "::1"], &["", "10.0.0", "010.0.0.1", "::ffff:10.0.0.1"]),
+            (canonical_ip, &["10.0.0.1", "fe80::1"], &["FE80::1", "fe80:0::1"]),
+            (
+                cidr,
+                &["10.0.0.0/8", "::/0"],
+                &["10.0.0.0", "10.0.0.0/33", "10.0.0.0/+8", "/8", "10.0.0.0/08", "10.0.0.1/8"],
+            ),
+            (canonical_cidr, &["10.0.0.0/8", "fd00::/8"], &["FD00::/8"]),
+            (interface_address, &["10.0.0.1/8", "fd00::1/8"], &["10.0.0.1", "FD00::1/8"]),
+            (dns1123_subdomain_caseless, &["A.b"], &["", "a_b"]),
             (percent, &["0%", "100%"], &["", "%", "5", "-5%"]),
             (path_segment, &["a:b", "x"], &[".", "..", "a/b", "a%b"]),
         ];
@@ -462,6 +569,15 @@ mod tests {
                 "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
             ]
         );
+        for (text, wanted) in [
+            ("010.0.0.1", "must not have leading 0s"),
+            ("::ffff:1.2.3.4", "must not be an IPv4-mapped IPv6 address"),
+            ("1.2.3", "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"),
+        ] {
+            assert_eq!(ip(text), [wanted]);
+        }
+        assert_eq!(canonical_ip("FE80:0::1"), ["must be in canonical form (\"fe80::1\")"]);
+        assert_eq!(cidr("10.0.0.1/8"), ["must not have bits set beyond the prefix length"]);
         assert_eq!(port_number(0), ["must be between 1 and 65535, inclusive"]);
     }
 
@@ -487,7 +603,7 @@ mod tests {
             (
                 json!({"name": "a", "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "", "uid": "u"}]}),
                 false,
-                vec!["metadata.ownerReferences.name: Invalid value: \"\": must not be empty"],
+                vec!["metadata.ownerReferences[0].name: Required value: must not be empty"],
             ),
             (
                 json!({"name": "a", "finalizers": ["foregroundDeletion", "orphan"]}),
