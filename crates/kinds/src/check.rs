@@ -12,6 +12,8 @@ pub const IMMUTABLE: &str = "field is immutable";
 #[derive(Default)]
 pub struct Check {
     errors: Vec<FieldError>,
+    // what upstream's types declare is reported after what its code finds
+    last: Vec<FieldError>,
 }
 
 impl Check {
@@ -19,7 +21,18 @@ impl Check {
     pub fn run(body: impl FnOnce(&mut Self)) -> Vec<FieldError> {
         let mut check = Self::default();
         body(&mut check);
+        check.errors.append(&mut check.last);
         check.errors
+    }
+
+    /// What `body` finds is reported after everything else: upstream reports what its types declare (`+k8s:required` and the like) after
+    /// what its code finds.
+    pub fn later<T>(&mut self, body: impl FnOnce(&mut Self) -> T) -> T {
+        let mut check = Self::default();
+        let result = body(&mut check);
+        self.last.append(&mut check.errors);
+        self.last.append(&mut check.last);
+        result
     }
 
     /// Adds an error.

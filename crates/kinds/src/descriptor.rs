@@ -92,6 +92,10 @@ pub enum NameRule {
     Dns1035Label,
     /// Anything that can be one segment of a URL path (RBAC).
     PathSegment,
+    /// An IP address, in canonical form.
+    Address,
+    /// A key of a ConfigMap.
+    Key,
     /// No name (reviews).
     None,
 }

@@ -81,3 +81,44 @@ pub fn carry(new: &mut Value, old: &Value, field: &str) {
         }
     }
 }
+
+/// Flags that are no pointers upstream: not given and `false` are one.
+const PLAIN_FLAGS: &[&str] = &[
+    "hostIPC",
+    "hostNetwork",
+    "hostPID",
+    "paused",
+    "publishNotReadyAddresses",
+    "readOnly",
+    "stdin",
+    "stdinOnce",
+    "tty",
+    "unschedulable",
+];
+
+/// Whether two values mean the same: what is empty is as good as missing. (Quantities and times have been in canonical form since they were
+/// decoded.)
+pub fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => {
+            let both = a.iter().all(|(key, value)| match b.get(key) {
+                Some(other) => same(value, other),
+                None => nothing(key, value),
+            });
+            both && b.iter().all(|(key, value)| a.contains_key(key) || nothing(key, value))
+        }
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (a, b) => a == b || (nothing("", a) && nothing("", b)),
+    }
+}
+
+fn nothing(key: &str, value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.iter().all(|(key, value)| nothing(key, value)),
+        Value::Bool(yes) => !yes && PLAIN_FLAGS.contains(&key),
+        Value::Number(_) => false,
+    }
+}

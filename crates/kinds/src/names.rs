@@ -11,6 +11,8 @@ fn rule_of(rule: NameRule) -> Option<validation::NameRule> {
         NameRule::DnsLabel => Some(validation::label_name),
         NameRule::Dns1035Label => Some(validation::dns1035_name),
         NameRule::PathSegment => Some(validation::path_segment_name),
+        NameRule::Address => Some(|name, _| validation::canonical_ip(name)),
+        NameRule::Key => Some(|name, _| validation::config_map_key(name)),
         NameRule::None => None,
     }
 }
