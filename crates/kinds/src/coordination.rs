@@ -1,9 +1,11 @@
 //! `coordination.k8s.io`: who leads, who lives.
 
-use crate::check::{Check, path};
+use crate::check::Check;
 use crate::column::{AGE, Column, NAME, string};
-use crate::descriptor::{Kind, Rules};
-use coracle_api::FieldError;
+use crate::descriptor::{Kind, Part, Rules};
+use crate::fields::{take, within};
+use crate::place::Place;
+use coracle_api::{FieldError, validation};
 use k8s_openapi::api::coordination::v1::Lease;
 use serde_json::{Value, json};
 
@@ -16,18 +18,52 @@ pub static LEASE: Kind = Kind::new::<Lease>("lease", "io.k8s.api.coordination.v1
 
 struct LeaseRules;
 
+/// What only a coordinated election needs, which is off unless an older object has it.
+const COORDINATED: &[&str] = &["strategy", "preferredHolder"];
+
+fn drop_coordination(lease: &mut Value) {
+    within(lease, "spec", |spec| {
+        for field in COORDINATED {
+            take(spec, field);
+        }
+    });
+}
+
 impl Rules for LeaseRules {
+    fn prepare_create(&self, lease: &mut Value) {
+        drop_coordination(lease);
+    }
+
+    fn prepare_update(&self, new: &mut Value, old: &Value, _part: Part) {
+        if COORDINATED.iter().all(|field| old["spec"][*field].is_null()) {
+            drop_coordination(new);
+        }
+    }
+
     fn validate(&self, object: &Value) -> Vec<FieldError> {
         Check::run(|check| {
-            let (at, spec) = (path("spec"), &object["spec"]);
-            if spec["leaseDurationSeconds"].as_i64().is_some_and(|n| n <= 0) {
-                check.invalid(
-                    at.field("leaseDurationSeconds"),
-                    &spec["leaseDurationSeconds"],
-                    "must be greater than 0",
-                );
+            let at = Place::of(object).field("spec");
+            let (seconds, strategy) = (at.field("leaseDurationSeconds"), at.field("strategy"));
+            if seconds.given() && seconds.number() <= 0 {
+                check.bad(&seconds, "must be greater than 0");
             }
-            check.not_negative(at.field("leaseTransitions"), &spec["leaseTransitions"]);
+            check.natural(&at.field("leaseTransitions"));
+            if strategy.given() {
+                self::strategy(check, &strategy);
+            }
+            if !at.field("preferredHolder").empty() && strategy.empty() {
+                check.barred(&at.field("preferredHolder"), "may only be specified if `strategy` is defined");
+            }
         })
+    }
+}
+
+// The path names the field twice, as upstream's does.
+fn strategy(check: &mut Check, at: &Place) {
+    let at = at.called("strategy", at.value);
+    if at.text().contains('/') {
+        check.keeps(&at, validation::qualified_name);
+    } else {
+        check.among(&at, &["OldestEmulationVersion"]);
     }
 }

@@ -11,7 +11,9 @@ pub mod descriptor;
 pub mod fields;
 pub mod made;
 mod names;
+mod place;
 pub mod placement;
+mod shapes;
 
 pub mod admissionregistration;
 pub mod apps;
@@ -89,22 +91,22 @@ static ALL: &[&Kind] = &[
     &certificates::CERTIFICATE_SIGNING_REQUEST,
     &certificates::CLUSTER_TRUST_BUNDLE,
     &certificates::POD_CERTIFICATE_REQUEST,
-    &networking::minor::INGRESS_CLASS,
+    &networking::ingress_class::KIND,
     &networking::ingress::KIND,
-    &networking::minor::IP_ADDRESS,
+    &networking::service_network::IP_ADDRESS,
     &networking::network_policy::KIND,
-    &networking::minor::SERVICE_CIDR,
+    &networking::service_network::SERVICE_CIDR,
     &policy::pod_disruption_budget::KIND,
     &rbac::bindings::CLUSTER_ROLE_BINDING,
     &rbac::roles::CLUSTER_ROLE,
     &rbac::bindings::ROLE_BINDING,
     &rbac::roles::ROLE,
-    &storage::minor::CSI_DRIVER,
-    &storage::minor::CSI_NODE,
-    &storage::minor::CSI_STORAGE_CAPACITY,
+    &storage::csi::DRIVER,
+    &storage::csi::NODE,
+    &storage::csi::STORAGE_CAPACITY,
     &storage::storage_class::KIND,
-    &storage::minor::VOLUME_ATTACHMENT,
-    &storage::minor::VOLUME_ATTRIBUTES_CLASS,
+    &storage::volume_attachment::KIND,
+    &storage::volume_attributes_class::KIND,
     &admissionregistration::MUTATING_ADMISSION_POLICY,
     &admissionregistration::MUTATING_ADMISSION_POLICY_BINDING,
     &admissionregistration::MUTATING_WEBHOOK_CONFIGURATION,

@@ -1,10 +1,10 @@
 //! `scheduling.k8s.io`: which pods matter more.
 
-use crate::check::{Check, path};
-use crate::column::string;
-use crate::column::{AGE, Column, NAME, number, string_or};
+use crate::check::Check;
+use crate::column::{AGE, Column, NAME, number, string, string_or};
 use crate::descriptor::{Kind, Part, Rules};
 use crate::fields::default;
+use crate::place::Place;
 use coracle_api::{FieldError, Status};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 /// PriorityClass.
 pub static PRIORITY_CLASS: Kind = Kind::new::<PriorityClass>("priorityclass", "io.k8s.api.scheduling.v1.PriorityClass")
     .short(&["pc"])
+    .generation()
     .rules(&PriorityRules)
     .columns(&[
         NAME,
@@ -35,35 +36,58 @@ impl Rules for PriorityRules {
 
     fn validate(&self, object: &Value) -> Vec<FieldError> {
         Check::run(|check| {
-            let name = string(&object["metadata"]["name"]);
-            let value = object["value"].as_i64().unwrap_or(0);
-            let builtin = matches!(
-                (name, value),
-                ("system-node-critical", 2_000_001_000) | ("system-cluster-critical", 2_000_000_000)
-            );
-            if name.starts_with("system-") && !builtin {
-                let why = "priority class names with 'system-' prefix are reserved for system use only";
-                check.forbidden(path("metadata").field("name"), why);
+            let at = Place::of(object);
+            let (name, value) = (at.field("metadata.name"), at.field("value"));
+            if name.text().starts_with("system-") {
+                if let Some(why) = not_of_the_system(object) {
+                    let reserved =
+                        "priority class names with 'system-' prefix are reserved for system use only. error: ";
+                    check.barred(&name, &format!("{reserved}{why}"));
+                }
+            } else if value.number() > HIGHEST {
+                check.barred(&value, &format!("maximum allowed value of a user defined priority is {HIGHEST}"));
             }
-            if value > 1_000_000_000 && !builtin {
-                check.forbidden(path("value"), "maximum allowed value of a user defined priority is 1000000000");
+            let policy = at.field("preemptionPolicy");
+            match (policy.given(), policy.empty()) {
+                (true, true) => check.required(policy.path, ""),
+                (true, false) => check.among(&policy, &["PreemptLowerPriority", "Never"]),
+                _ => {}
             }
-            let policies = ["Never", "PreemptLowerPriority"];
-            check.one_of(path("preemptionPolicy"), &object["preemptionPolicy"], &policies);
         })
     }
 
-    fn validate_update(&self, new: &Value, old: &Value, part: Part) -> Vec<FieldError> {
-        if part != Part::Main {
-            return Vec::new();
-        }
-        let mut errors = self.validate(new);
-        errors.extend(Check::run(|check| {
+    fn validate_update(&self, new: &Value, old: &Value, _part: Part) -> Vec<FieldError> {
+        Check::run(|check| {
+            let at = Place::of(new);
             if number(&new["value"]) != number(&old["value"]) {
-                check.forbidden(path("value"), "may not be changed in an update.");
+                check.barred(&at.field("value"), "may not be changed in an update.");
             }
-            check.immutable(path("preemptionPolicy"), &new["preemptionPolicy"], &old["preemptionPolicy"]);
-        }));
-        errors
+            check.unchanged(&at.field("preemptionPolicy"), &old["preemptionPolicy"]);
+        })
+    }
+
+    // what a class means never changes
+    fn desired_state_changed(&self, _new: &Value, _old: &Value) -> bool {
+        false
+    }
+}
+
+const HIGHEST: i64 = 1_000_000_000;
+
+/// The classes of the system itself, with their values.
+pub const SYSTEM: &[(&str, i64)] =
+    &[("system-node-critical", 2 * HIGHEST + 1000), ("system-cluster-critical", 2 * HIGHEST)];
+
+fn not_of_the_system(class: &Value) -> Option<String> {
+    let name = string(&class["metadata"]["name"]);
+    match SYSTEM.iter().find(|(known, _)| *known == name) {
+        None => Some(format!("{name} is not a known system priority class")),
+        Some((_, value)) if number(&class["value"]) != *value => {
+            Some(format!("value of {name} PriorityClass must be {value}"))
+        }
+        Some(_) if class["globalDefault"] == true => {
+            Some(format!("globalDefault of {name} PriorityClass must be false"))
+        }
+        Some(_) => None,
     }
 }

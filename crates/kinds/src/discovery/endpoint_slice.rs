@@ -1,11 +1,11 @@
 //! EndpointSlice: a part of a Service's addresses.
 
-use crate::check::{Check, path};
+use crate::check::Check;
 use crate::column::{AGE, Column, NAME, items, number, string, string_or};
 use crate::descriptor::{Kind, Part, Rules};
-use crate::fields::{default, each, set};
-use coracle_api::{FieldError, Status};
-use coracle_api::{FieldErrorKind, validation};
+use crate::fields::{default, each, same, set, take};
+use crate::place::{Place, TextRule};
+use coracle_api::{FieldError, Status, validation};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::{Value, json};
 
@@ -59,56 +59,110 @@ impl Rules for SliceRules {
         Ok(())
     }
 
+    fn prepare_create(&self, object: &mut Value) {
+        drop_topology(object);
+    }
+
+    fn prepare_update(&self, new: &mut Value, old: &Value, _part: Part) {
+        if new["endpoints"] != old["endpoints"] {
+            drop_topology(new);
+        }
+    }
+
     fn validate(&self, object: &Value) -> Vec<FieldError> {
+        Check::run(|check| slice(check, &Place::of(object), &Value::Null))
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, _part: Part) -> Vec<FieldError> {
         Check::run(|check| {
-            check.required_one_of(path("addressType"), &object["addressType"], &["FQDN", "IPv4", "IPv6"]);
-            if items(&object["endpoints"]).len() > MAX {
-                let found = items(&object["endpoints"]).len();
-                check.push(FieldError::new("endpoints", FieldErrorKind::TooMany(found, MAX), ""));
-            }
-            for (index, endpoint) in items(&object["endpoints"]).iter().enumerate() {
-                let at = path("endpoints").index(index);
-                let addresses = items(&endpoint["addresses"]);
-                if addresses.is_empty() {
-                    check.required(at.field("addresses"), "must contain at least 1 address");
-                }
-                for (index, address) in addresses.iter().enumerate() {
-                    let at = at.field("addresses").index(index);
-                    if object["addressType"] == "FQDN" {
-                        check.text(at, address, validation::dns1123_subdomain);
-                    } else {
-                        check.text(at, address, validation::ip);
-                    }
-                }
-                check.text(at.field("hostname"), &endpoint["hostname"], validation::dns1123_label);
-            }
-            let mut names: Vec<&str> = Vec::new();
-            for (index, port) in items(&object["ports"]).iter().enumerate() {
-                let at = path("ports").index(index);
-                let name = string(&port["name"]);
-                check.text(at.field("name"), &port["name"], validation::dns1123_label);
-                if names.contains(&name) {
-                    check.push(FieldError::duplicate(at.field("name"), name));
-                }
-                names.push(name);
-                check.required_one_of(at.field("protocol"), &port["protocol"], &["SCTP", "TCP", "UDP"]);
-                if port["port"].is_number() {
-                    check.port(at.field("port"), &port["port"]);
-                }
-            }
+            let at = Place::of(new);
+            slice(check, &at, old);
+            check.declared_unchanged(&at.field("addressType"), &old["addressType"]);
         })
     }
 
-    fn validate_update(&self, new: &Value, old: &Value, part: Part) -> Vec<FieldError> {
-        if part != Part::Main {
-            return Vec::new();
-        }
-        let mut errors = self.validate(new);
-        errors.extend(Check::run(|check| {
-            check.immutable(path("addressType"), &new["addressType"], &old["addressType"]);
-        }));
-        errors
+    // labels say whose addresses these are
+    fn desired_state_changed(&self, new: &Value, old: &Value) -> bool {
+        ["addressType", "endpoints", "ports"].iter().any(|field| new[field] != old[field])
+            || !same(&new["metadata"]["labels"], &old["metadata"]["labels"])
     }
 }
 
-const MAX: usize = 1000;
+fn drop_topology(object: &mut Value) {
+    each(object, "endpoints", |endpoint| {
+        take(endpoint, "deprecatedTopology");
+    });
+}
+
+const MOST_ENDPOINTS: usize = 1000;
+const MOST_ADDRESSES: usize = 100;
+const MOST_PORTS: usize = 20_000;
+const MOST_HINTS: usize = 8;
+
+/// Endpoints that did not change are not judged again.
+fn slice(check: &mut Check, at: &Place, old: &Value) {
+    let kind = at.field("addressType");
+    if check.declared(&kind) {
+        check.later(|check| check.among(&kind, &["FQDN", "IPv4", "IPv6"]));
+    }
+    if check.fits(&at.field("ports"), MOST_PORTS) {
+        ports_of(check, &at.field("ports"));
+    }
+    let endpoints = at.field("endpoints");
+    if (old.is_null() || *endpoints.value != old["endpoints"]) && check.fits(&endpoints, MOST_ENDPOINTS) {
+        endpoints.items().for_each(|at| endpoint(check, &at, kind.text()));
+    }
+}
+
+fn ports_of(check: &mut Check, list: &Place) {
+    for at in list.items() {
+        check.may_keep(&at.field("name"), validation::dns1123_label);
+        if check.needs(&at.field("protocol"), "") {
+            check.among(&at.field("protocol"), &["SCTP", "TCP", "UDP"]);
+        }
+        if at.field("appProtocol").given() {
+            check.keeps(&at.field("appProtocol"), validation::qualified_name);
+        }
+    }
+    check.all_differ(list, |port| port.field("name"));
+}
+
+fn endpoint(check: &mut Check, at: &Place, kind: &str) {
+    let addresses = at.field("addresses");
+    if check.declared(&addresses) {
+        check.later(|check| check.fits(&addresses, MOST_ADDRESSES));
+    }
+    addresses.items().for_each(|at| address(check, &at, kind));
+    if at.field("nodeName").given() {
+        check.keeps(&at.field("nodeName"), validation::dns1123_subdomain);
+    }
+    if at.field("hostname").given() {
+        check.keeps(&at.field("hostname"), validation::dns1123_label);
+    }
+    let rules: [(&str, TextRule); 2] =
+        [("forZones", validation::label_value), ("forNodes", validation::dns1123_subdomain)];
+    for (list, rule) in rules.map(|(field, rule)| (at.field("hints").field(field), rule)) {
+        if check.fits(&list, MOST_HINTS) {
+            check.all_differ(&list, |hint| hint.field("name"));
+            list.items().for_each(|hint| check.keeps(&hint.field("name"), rule));
+        }
+    }
+}
+
+fn address(check: &mut Check, at: &Place, kind: &str) {
+    match kind {
+        "FQDN" => check.fully_qualified_domain(at),
+        "IPv4" | "IPv6" => {
+            let wrong = validation::ip(at.text());
+            let family = validation::parse_ip(at.text()).map(|ip| if ip.is_ipv4() { "IPv4" } else { "IPv6" });
+            if !wrong.is_empty() {
+                return check.keeps(at, validation::ip);
+            }
+            if family != Some(kind) {
+                check.bad(at, format!("must be an {kind} address"));
+            }
+            check.no_special_ip(at);
+        }
+        _ => {}
+    }
+}

@@ -1,9 +1,10 @@
 //! RoleBinding and ClusterRoleBinding: who has a role.
 
-use crate::check::{Check, path};
+use crate::check::Check;
 use crate::column::{AGE, Column, NAME, items, string};
 use crate::descriptor::{Kind, NameRule, Part, Rules};
 use crate::fields::{default, each, ensure};
+use crate::place::Place;
 use coracle_api::{FieldError, Status, validation};
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 use serde_json::{Value, json};
@@ -64,55 +65,49 @@ impl Rules for BindingRules {
 
     fn validate(&self, binding: &Value) -> Vec<FieldError> {
         Check::run(|check| {
-            let (at, role) = (path("roleRef"), &binding["roleRef"]);
-            if role["apiGroup"] != GROUP {
-                let given = string(&role["apiGroup"]);
-                check.push(FieldError::not_supported(at.field("apiGroup"), given, &[GROUP]));
+            let binding = Place::of(binding);
+            let role = binding.field("roleRef");
+            check.among(&role.field("apiGroup"), &[GROUP]);
+            let kinds: &[&str] = if self.cluster { &["ClusterRole"] } else { &["Role", "ClusterRole"] };
+            check.among(&role.field("kind"), kinds);
+            if check.declared(&role.field("name")) {
+                check.keeps(&role.field("name"), validation::path_segment);
             }
-            let kinds: &[&str] = if self.cluster { &["ClusterRole"] } else { &["ClusterRole", "Role"] };
-            if !kinds.contains(&string(&role["kind"])) {
-                check.push(FieldError::not_supported(at.field("kind"), string(&role["kind"]), kinds));
-            }
-            check.required_text(at.field("name"), &role["name"], validation::path_segment);
-            for (index, subject) in items(&binding["subjects"]).iter().enumerate() {
-                self.subject(check, &path("subjects").index(index), subject);
-            }
+            binding.field("subjects").items().for_each(|at| self.subject(check, &at));
         })
     }
 
     fn validate_update(&self, new: &Value, old: &Value, _part: Part) -> Vec<FieldError> {
         let mut errors = self.validate(new);
         if new["roleRef"] != old["roleRef"] {
-            errors.push(FieldError::invalid("roleRef", new["roleRef"].clone(), "cannot change roleRef"));
+            let role = &new["roleRef"];
+            // as upstream's own type is printed
+            let shown = json!({"APIGroup": role["apiGroup"], "Kind": role["kind"], "Name": role["name"]});
+            errors.push(FieldError::invalid("roleRef", shown, "cannot change roleRef"));
         }
         errors
     }
 }
 
 impl BindingRules {
-    fn subject(&self, check: &mut Check, at: &coracle_api::Path, subject: &Value) {
-        if string(&subject["name"]).is_empty() {
-            check.required(at.field("name"), "");
-        }
-        let group = string(&subject["apiGroup"]);
-        match string(&subject["kind"]) {
+    fn subject(&self, check: &mut Check, at: &Place) {
+        let (name, group) = (at.field("name"), at.field("apiGroup"));
+        check.declared(&name);
+        match at.field("kind").text() {
             "ServiceAccount" => {
-                check.text(at.field("name"), &subject["name"], validation::dns1123_subdomain);
-                if !group.is_empty() {
-                    check.push(FieldError::not_supported(at.field("apiGroup"), group, &[""]));
-                }
-                if string(&subject["namespace"]).is_empty() && self.cluster {
-                    check.required(at.field("namespace"), "");
+                check.may_keep(&name, validation::dns1123_subdomain);
+                check.among(&group, &[""]);
+                if self.cluster {
+                    check.needs(&at.field("namespace"), "");
                 }
             }
-            "User" | "Group" if group != GROUP => {
-                check.push(FieldError::not_supported(at.field("apiGroup"), group, &[GROUP]));
+            kind @ ("User" | "Group") => {
+                if name.empty() {
+                    check.bad_text(&name, format!("{} name cannot be empty", kind.to_lowercase()));
+                }
+                check.among(&group, &[GROUP]);
             }
-            "User" | "Group" => {}
-            kind => {
-                let kinds = ["ServiceAccount", "User", "Group"];
-                check.push(FieldError::not_supported(at.field("kind"), kind, &kinds));
-            }
+            _ => check.among(&at.field("kind"), &["ServiceAccount", "User", "Group"]),
         }
     }
 }

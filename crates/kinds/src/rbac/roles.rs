@@ -1,9 +1,9 @@
 //! Role and ClusterRole: lists of permissions.
 
-use crate::check::{Check, filled, path};
+use crate::check::Check;
 use crate::column::DEFAULT;
-use crate::column::items;
 use crate::descriptor::{Kind, NameRule, Rules};
+use crate::place::Place;
 use coracle_api::FieldError;
 use k8s_openapi::api::rbac::v1::{ClusterRole, Role};
 use serde_json::Value;
@@ -29,38 +29,32 @@ struct RoleRules {
 impl Rules for RoleRules {
     fn validate(&self, role: &Value) -> Vec<FieldError> {
         Check::run(|check| {
-            for (index, rule) in items(&role["rules"]).iter().enumerate() {
-                self.rule(check, &path("rules").index(index), rule);
-            }
-            for (index, selector) in items(&role["aggregationRule"]["clusterRoleSelectors"]).iter().enumerate() {
-                check.selector(&path("aggregationRule").field("clusterRoleSelectors").index(index), selector);
+            let role = Place::of(role);
+            role.field("rules").items().for_each(|at| self.rule(check, &at));
+            let aggregation = role.field("aggregationRule");
+            if self.cluster && aggregation.given() {
+                let selectors = aggregation.field("clusterRoleSelectors");
+                check.needs(&selectors, "at least one clusterRoleSelector required if aggregationRule is non-nil");
+                selectors.items().for_each(|at| check.selects(&at));
             }
         })
     }
 }
 
 impl RoleRules {
-    fn rule(&self, check: &mut Check, path: &coracle_api::Path, rule: &Value) {
-        if !filled(rule, "verbs") {
-            check.required(path.field("verbs"), "verbs must contain at least one value");
-        }
-        if filled(rule, "nonResourceURLs") {
-            let urls = &rule["nonResourceURLs"];
+    fn rule(&self, check: &mut Check, at: &Place) {
+        check.declared(&at.field("verbs"));
+        let (urls, names, resources) = (at.field("nonResourceURLs"), at.field("resourceNames"), at.field("resources"));
+        if !urls.empty() {
             if !self.cluster {
-                let why = "namespaced rules cannot apply to non-resource URLs";
-                check.invalid(path.field("nonResourceURLs"), urls, why);
+                check.bad(&urls, "namespaced rules cannot apply to non-resource URLs");
             }
-            if filled(rule, "apiGroups") || filled(rule, "resources") || filled(rule, "resourceNames") {
-                let why = "rules cannot apply to both regular resources and non-resource URLs";
-                check.invalid(path.field("nonResourceURLs"), urls, why);
+            if [&at.field("apiGroups"), &resources, &names].iter().any(|list| !list.empty()) {
+                check.bad(&urls, "rules cannot apply to both regular resources and non-resource URLs");
             }
             return;
         }
-        if !filled(rule, "apiGroups") {
-            check.required(path.field("apiGroups"), "resource rules must supply at least one api group");
-        }
-        if !filled(rule, "resources") {
-            check.required(path.field("resources"), "resource rules must supply at least one resource");
-        }
+        check.needs(&at.field("apiGroups"), "resource rules must supply at least one api group");
+        check.needs(&resources, "resource rules must supply at least one resource");
     }
 }

@@ -1,4 +1,6 @@
 //! `storage.k8s.io`: where volumes come from.
 
-pub mod minor;
+pub mod csi;
 pub mod storage_class;
+pub mod volume_attachment;
+pub mod volume_attributes_class;
