@@ -1,28 +1,25 @@
 //! Streams over one WebSocket, as Kubernetes multiplexes them: the first byte of a message is its channel.
 
-use super::Body;
+use super::upgrade::Socket;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use coracle_api::{Result, Status};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
-use hyper::{body::Incoming, upgrade::OnUpgrade};
-use hyper_util::rt::TokioIo;
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        Message,
-        handshake::derive_accept_key,
-        protocol::{CloseFrame, Role, frame::coding::CloseCode},
-    },
+use futures::{SinkExt, StreamExt, stream::SplitSink};
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
 };
-
-/// An upgraded connection.
-pub(super) type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::tungstenite::{
+    Message,
+    protocol::{CloseFrame, frame::coding::CloseCode},
+};
+use tokio_util::io::StreamReader;
 
 /// What a protocol's name says of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Protocol {
-    name: &'static str,
+    pub(super) name: &'static str,
     /// Messages are base64 text.
     pub(super) text: bool,
     /// The status channel carries a Status object (not bare text).
@@ -32,7 +29,7 @@ pub(super) struct Protocol {
 }
 
 /// Best first.
-const PROTOCOLS: [Protocol; 6] = [
+pub(super) const PROTOCOLS: [Protocol; 6] = [
     Protocol { name: "v5.channel.k8s.io", text: false, status: true, close: true },
     Protocol { name: "v4.channel.k8s.io", text: false, status: true, close: false },
     Protocol { name: "v4.base64.channel.k8s.io", text: true, status: true, close: false },
@@ -40,68 +37,6 @@ const PROTOCOLS: [Protocol; 6] = [
     Protocol { name: "base64.channel.k8s.io", text: true, status: false, close: false },
     Protocol { name: "", text: false, status: false, close: false },
 ];
-
-fn choose(headers: &HeaderMap) -> Option<Protocol> {
-    let asked: Vec<&str> = headers
-        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
-        .iter()
-        .filter_map(|v| v.to_str().ok())
-        .flat_map(|v| v.split(','))
-        .map(str::trim)
-        .collect();
-    if asked.is_empty() {
-        return Some(PROTOCOLS[5]);
-    }
-    PROTOCOLS.into_iter().find(|p| asked.contains(&p.name))
-}
-
-/// A connection about to become a WebSocket.
-pub(super) struct Upgrade {
-    pub(super) protocol: Protocol,
-    upgrade: OnUpgrade,
-}
-
-impl Upgrade {
-    /// Agrees to an upgrade; the answer must be sent before [`Upgrade::socket`] completes.
-    ///
-    /// # Errors
-    /// When the request asks for something else than a WebSocket with a known protocol.
-    pub(super) fn accept(request: Request<Incoming>) -> Result<(Self, Response<Body>)> {
-        let headers = request.headers();
-        let is = |name: header::HeaderName, value: &str| {
-            headers.get(name).and_then(|v| v.to_str().ok()).is_some_and(|v| v.to_lowercase().contains(value))
-        };
-        let key = headers.get(header::SEC_WEBSOCKET_KEY).cloned();
-        let (true, Some(key)) = (is(header::UPGRADE, "websocket"), key) else {
-            return Err(Status::bad_request(
-                "Upgrade request required: this node speaks WebSocket (v5.channel.k8s.io, v4.channel.k8s.io), not SPDY",
-            ));
-        };
-        let protocol = choose(headers).ok_or_else(|| {
-            Status::new(
-                403,
-                "Forbidden",
-                "none of the requested WebSocket protocols is known: use v5.channel.k8s.io or v4.channel.k8s.io",
-            )
-        })?;
-        let mut response = Response::new(super::whole(Bytes::new()));
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        let out = response.headers_mut();
-        out.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        out.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        let accepted = derive_accept_key(key.as_bytes());
-        out.insert(header::SEC_WEBSOCKET_ACCEPT, HeaderValue::from_str(&accepted).map_err(Status::internal)?);
-        if !protocol.name.is_empty() {
-            out.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol.name));
-        }
-        Ok((Self { protocol, upgrade: hyper::upgrade::on(request) }, response))
-    }
-
-    pub(super) async fn socket(self) -> std::result::Result<Socket, hyper::Error> {
-        let io = TokioIo::new(self.upgrade.await?);
-        Ok(WebSocketStream::from_raw_socket(io, Role::Server, None).await)
-    }
-}
 
 /// What a client sent.
 #[derive(Debug, PartialEq, Eq)]
@@ -146,30 +81,46 @@ impl Protocol {
 }
 
 /// The end of a session that went well: clients take a close without a code for a broken connection.
-pub fn goodbye() -> Message {
+pub(super) fn goodbye() -> Message {
     Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: Default::default() }))
+}
+
+/// A WebSocket as a plain stream of bytes: binary messages, whose borders mean nothing.
+pub(super) fn bytes(socket: Socket) -> (impl AsyncRead + Unpin + Send, impl AsyncWrite + Unpin + Send) {
+    let (sink, stream) = socket.split();
+    let pieces = stream.filter_map(|message| {
+        std::future::ready(match message {
+            Ok(Message::Binary(data)) => Some(Ok(data)),
+            Ok(_) => None,
+            Err(error) => Some(Err(io::Error::other(error))),
+        })
+    });
+    (StreamReader::new(pieces), Messages(sink))
+}
+
+/// What is written becomes messages.
+struct Messages(SplitSink<Socket, Message>);
+
+impl AsyncWrite for Messages {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.0.poll_ready_unpin(cx)).map_err(io::Error::other)?;
+        let message = Message::binary(Bytes::copy_from_slice(data));
+        self.0.start_send_unpin(message).map_err(io::Error::other)?;
+        Poll::Ready(Ok(data.len()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_flush_unpin(cx).map_err(io::Error::other)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_close_unpin(cx).map_err(io::Error::other)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_best_protocol_is_chosen() {
-        for (asked, expected) in [
-            (Some("v4.channel.k8s.io, v5.channel.k8s.io"), Some("v5.channel.k8s.io")),
-            (Some("v4.channel.k8s.io"), Some("v4.channel.k8s.io")),
-            (Some("base64.channel.k8s.io"), Some("base64.channel.k8s.io")),
-            (Some("nonsense"), None),
-            (None, Some("")),
-        ] {
-            let mut headers = HeaderMap::new();
-            if let Some(asked) = asked {
-                headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_str(asked).unwrap());
-            }
-            assert_eq!(choose(&headers).map(|p| p.name), expected, "{asked:?}");
-        }
-    }
 
     #[test]
     fn messages_carry_their_channel() {

@@ -7,11 +7,14 @@ mod channels;
 mod logs;
 mod metrics;
 mod port_forward;
+mod pump;
 mod query;
 mod sessions;
+mod spdy;
 mod stats;
+mod upgrade;
 
-use crate::{Error, context::Node, node::serving, spec};
+use crate::{Error, context::Node, node::serving};
 use access::Caller;
 use bytes::Bytes;
 use coracle_api::{Result, Status};
@@ -23,6 +26,7 @@ use hyper_util::{
     server::conn::auto,
 };
 use k8s_openapi::api::core::v1::Pod;
+use nix::sys::socket::{setsockopt, sockopt};
 use query::Query;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde_json::{Value, json};
@@ -34,6 +38,8 @@ use tokio_rustls::TlsAcceptor;
 type Body = BoxBody<Bytes, io::Error>;
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Seconds of silence after which a peer is asked whether it is still there, and between asking again.
+const KEEP_ALIVE: u32 = 15;
 
 fn whole(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed()
@@ -86,8 +92,16 @@ pub async fn start(node: &Arc<Node>, ca: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Tunnels are quiet for hours; that the other side has vanished is found out all the same. A socket that refuses does without.
+fn keep_alive(stream: &TcpStream) {
+    let _ = setsockopt(stream, sockopt::KeepAlive, &true);
+    let _ = setsockopt(stream, sockopt::TcpKeepIdle, &KEEP_ALIVE);
+    let _ = setsockopt(stream, sockopt::TcpKeepInterval, &KEEP_ALIVE);
+}
+
 async fn connection(node: Arc<Node>, acceptor: TlsAcceptor, stream: TcpStream) {
     let _ = stream.set_nodelay(true);
+    keep_alive(&stream);
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await else { return };
     let caller = Caller::of(stream.get_ref().1.peer_certificates());
     let service = service_fn(move |request: Request<Incoming>| {
@@ -107,10 +121,18 @@ async fn handle(node: Arc<Node>, caller: Caller, request: Request<Incoming>) -> 
     if let Err(status) = caller.authorize(&node, &request).await {
         return failure(&status);
     }
+    let tunnel = matches!(request.uri().path().split('/').nth(1), Some("exec" | "attach" | "portForward"));
     match route(node, request).await {
         Ok(response) => response,
+        // clients print this text behind "unable to upgrade connection: "
+        Err(status) if tunnel => refused(&status),
         Err(status) => failure(&status),
     }
+}
+
+fn refused(status: &Status) -> Response<Body> {
+    let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    answer(code, "text/plain; charset=utf-8", format!("{}\n", status.message))
 }
 
 async fn route(node: Arc<Node>, request: Request<Incoming>) -> Result<Response<Body>> {
@@ -163,16 +185,8 @@ fn pods(node: &Node) -> Value {
 /// The running container of a name.
 async fn running(node: &Node, pod: &Pod, container: &str) -> Result<String> {
     let found = crate::pods::containers(node, pod).await;
-    let latest = found.latest(container);
-    match latest {
+    match found.latest(container) {
         Some(c) if c.state == coracle_runtime::ContainerState::Running => Ok(c.id.clone()),
-        _ => Err(Status::new(404, "NotFound", format!("container not found (\"{container}\")"))),
+        _ => Err(Status::new(404, "NotFound", format!("container not found ({container:?})"))),
     }
-    .map_err(|e| {
-        if spec::container(pod, container).is_none() {
-            e
-        } else {
-            Status::internal(format!("container \"{container}\" is not running"))
-        }
-    })
 }

@@ -33,6 +33,11 @@ pub fn container<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
     init_containers(pod).iter().chain(&of(pod).containers).find(|c| c.name == name)
 }
 
+/// Whether a container of this name has a standard input to attach to.
+pub fn takes_input(pod: &Pod, name: &str) -> bool {
+    container(pod, name).is_some_and(|c| c.stdin == Some(true))
+}
+
 /// `metadata.name`.
 pub fn name(pod: &Pod) -> &str {
     pod.metadata.name.as_deref().unwrap_or_default()
