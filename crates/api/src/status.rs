@@ -182,8 +182,12 @@ pub enum FieldErrorKind {
     Required,
     /// A value that breaks a rule.
     Invalid(Value),
+    /// The same for a value that is too large to show.
+    InvalidHidden,
     /// A value that must be unique is repeated.
     Duplicate(Value),
+    /// The same for a value that is too large to show.
+    DuplicateHidden,
     /// A value outside a fixed list.
     NotSupported(Value, Vec<String>),
     /// A value that may not be set, or not by this request.
@@ -205,8 +209,8 @@ impl FieldErrorKind {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Required => "FieldValueRequired",
-            Self::Invalid(_) => "FieldValueInvalid",
-            Self::Duplicate(_) => "FieldValueDuplicate",
+            Self::Invalid(_) | Self::InvalidHidden => "FieldValueInvalid",
+            Self::Duplicate(_) | Self::DuplicateHidden => "FieldValueDuplicate",
             Self::NotSupported(..) => "FieldValueNotSupported",
             Self::Forbidden => "FieldValueForbidden",
             Self::NotFound(_) => "FieldValueNotFound",
@@ -266,7 +270,9 @@ impl FieldError {
         let head = match &self.kind {
             FieldErrorKind::Required => "Required value".to_string(),
             FieldErrorKind::Invalid(v) => format!("Invalid value: {}", show(v)),
+            FieldErrorKind::InvalidHidden => "Invalid value".to_string(),
             FieldErrorKind::Duplicate(v) => format!("Duplicate value: {}", show(v)),
+            FieldErrorKind::DuplicateHidden => "Duplicate value".to_string(),
             FieldErrorKind::NotSupported(v, supported) => {
                 let list = supported.iter().map(|s| format!("{s:?}")).collect::<Vec<_>>().join(", ");
                 format!("Unsupported value: {}: supported values: {list}", show(v))

@@ -1,0 +1,82 @@
+//! Addresses.
+
+use super::{Entry, Opaque, entry, strings::text};
+use crate::{
+    cost::{Cost, ONE},
+    fault::{Fault, Result},
+    value::Value,
+};
+use std::net::IpAddr;
+
+pub(super) fn entries() -> Vec<Entry> {
+    let question = |name: &str, id: &str, eval: super::Eval| {
+        entry(format!("ip_{id}"), format!("net.IP.{name}() -> bool"), ONE, eval)
+    };
+    vec![
+        entry("string_to_ip", "ip(string) -> net.IP", Cost::Parse, |args| {
+            Ok(Value::Opaque(Opaque::Ip(parse(text(args, 0)?)?)))
+        }),
+        entry("is_ip", "isIP(string) -> bool", Cost::Parse, |args| Ok(Value::Bool(parse(text(args, 0)?).is_ok()))),
+        entry("ip_is_canonical", "ip.isCanonical(string) -> bool", Cost::ParseTwice, |args| {
+            let text = text(args, 0)?;
+            Ok(Value::Bool(parse(text)?.to_string() == text))
+        }),
+        entry("ip_family", "net.IP.family() -> int", ONE, |args| {
+            Ok(Value::Int(if address(args, 0)?.is_ipv4() { 4 } else { 6 }))
+        }),
+        question("isUnspecified", "is_unspecified", |args| Ok(Value::Bool(address(args, 0)?.is_unspecified()))),
+        question("isLoopback", "is_loopback", |args| Ok(Value::Bool(address(args, 0)?.is_loopback()))),
+        question("isLinkLocalMulticast", "is_link_local_multicast", |args| {
+            Ok(Value::Bool(match address(args, 0)? {
+                IpAddr::V4(ip) => ip.octets()[..3] == [224, 0, 0],
+                IpAddr::V6(ip) => ip.octets()[0] == 0xff && ip.octets()[1] & 0x0f == 0x02,
+            }))
+        }),
+        question("isLinkLocalUnicast", "is_link_local_unicast", |args| {
+            Ok(Value::Bool(is_link_local(address(args, 0)?)))
+        }),
+        question("isGlobalUnicast", "is_global_unicast", |args| {
+            let ip = address(args, 0)?;
+            let broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+            Ok(Value::Bool(
+                !ip.is_unspecified() && !ip.is_loopback() && !ip.is_multicast() && !is_link_local(ip) && !broadcast,
+            ))
+        }),
+    ]
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}
+
+pub(super) fn address(args: &[Value<'_>], at: usize) -> Result<IpAddr> {
+    match args.get(at) {
+        Some(Value::Opaque(Opaque::Ip(ip))) => Ok(*ip),
+        _ => Err(Fault::NoSuchOverload),
+    }
+}
+
+/// How many bytes an address has.
+pub(super) fn bytes(ip: IpAddr) -> u64 {
+    if ip.is_ipv4() { 4 } else { 16 }
+}
+
+pub(super) fn parse(text: &str) -> Result<IpAddr> {
+    if text.contains('%') && text.split('%').next().is_some_and(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok()) {
+        return Err(Fault::other(format!("IP address {text:?} with zone value is not allowed")));
+    }
+    let ip: IpAddr = text.parse().map_err(|_| {
+        Fault::other(format!(
+            "IP Address {text:?} parse error during conversion from string: ParseAddr({text:?}): unable to parse IP"
+        ))
+    })?;
+    match ip {
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
+            Err(Fault::other(format!("IPv4-mapped IPv6 address {text:?} is not allowed")))
+        }
+        ip => Ok(ip),
+    }
+}

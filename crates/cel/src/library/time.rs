@@ -1,0 +1,253 @@
+//! Points and spans of time: their texts, parts and arithmetic.
+
+use super::{Entry, entry};
+use crate::{
+    cost::ONE,
+    fault::{Fault, Result},
+    value::{Moment, Value},
+};
+use jiff::{
+    SignedDuration, Timestamp, Zoned,
+    fmt::temporal::Pieces,
+    tz::{Offset, TimeZone},
+};
+
+pub(super) fn entries() -> Vec<Entry> {
+    type Part = (&'static str, &'static str, super::Eval);
+    const OF_TIMESTAMPS: &[Part] = &[
+        ("getFullYear", "year", |args| part(args, |at| i64::from(at.year()))),
+        ("getMonth", "month", |args| part(args, |at| i64::from(at.month()) - 1)),
+        ("getDayOfYear", "day_of_year", |args| part(args, |at| i64::from(at.day_of_year()) - 1)),
+        ("getDayOfMonth", "day_of_month", |args| part(args, |at| i64::from(at.day()) - 1)),
+        ("getDate", "day_of_month_1_based", |args| part(args, |at| i64::from(at.day()))),
+        ("getDayOfWeek", "day_of_week", |args| part(args, |at| i64::from(at.weekday().to_sunday_zero_offset()))),
+        ("getHours", "hours", |args| part(args, |at| i64::from(at.hour()))),
+        ("getMinutes", "minutes", |args| part(args, |at| i64::from(at.minute()))),
+        ("getSeconds", "seconds", |args| part(args, |at| i64::from(at.second()))),
+        ("getMilliseconds", "milliseconds", |args| part(args, |at| i64::from(at.millisecond()))),
+    ];
+    const OF_DURATIONS: &[Part] = &[
+        ("getHours", "hours", |args| whole(args, |nanos| nanos / 3_600_000_000_000)),
+        ("getMinutes", "minutes", |args| whole(args, |nanos| nanos / 60_000_000_000)),
+        ("getSeconds", "seconds", |args| whole(args, |nanos| nanos / 1_000_000_000)),
+        ("getMilliseconds", "milliseconds", |args| whole(args, |nanos| nanos / 1_000_000)),
+    ];
+    let mut entries = Vec::new();
+    for (name, id, eval) in OF_TIMESTAMPS {
+        entries.push(entry(format!("timestamp_to_{id}"), format!("timestamp.{name}() -> int"), ONE, *eval));
+        let with_zone = format!("timestamp.{name}(string) -> int");
+        entries.push(entry(format!("timestamp_to_{id}_with_tz"), with_zone, ONE, *eval));
+    }
+    for (name, id, eval) in OF_DURATIONS {
+        entries.push(entry(format!("duration_to_{id}"), format!("duration.{name}() -> int"), ONE, *eval));
+    }
+    entries
+}
+
+fn part<'a>(args: &[Value<'a>], of: fn(Zoned) -> i64) -> Result<Value<'a>> {
+    match args {
+        [Value::Timestamp(at)] => Ok(Value::Int(of(at.at.to_zoned(TimeZone::UTC)))),
+        [Value::Timestamp(at), Value::String(name)] => Ok(Value::Int(of(at.at.to_zoned(zone(name)?)))),
+        _ => Err(Fault::NoSuchOverload),
+    }
+}
+
+fn whole<'a>(args: &[Value<'a>], of: fn(i64) -> i64) -> Result<Value<'a>> {
+    match args {
+        [Value::Duration(nanos)] => Ok(Value::Int(of(*nanos))),
+        _ => Err(Fault::NoSuchOverload),
+    }
+}
+
+/// A zone by name, or by its distance from UTC: `+01:00`, `-02:30`.
+fn zone(name: &str) -> Result<TimeZone> {
+    let unknown = || Fault::other(format!("unknown time zone {name}"));
+    let Some((hours, minutes)) = name.split_once(':') else {
+        return match name {
+            "" | "UTC" => Ok(TimeZone::UTC),
+            _ => TimeZone::get(name).map_err(|_| unknown()),
+        };
+    };
+    let sign = if hours.starts_with('-') { -1 } else { 1 };
+    let hours: i32 = hours.trim_start_matches(['+', '-']).parse().map_err(|_| unknown())?;
+    let minutes: i32 = minutes.parse().map_err(|_| unknown())?;
+    if !(0..24).contains(&hours) || !(0..60).contains(&minutes) {
+        return Err(unknown());
+    }
+    let offset = Offset::from_seconds(sign * (hours * 3600 + minutes * 60)).map_err(|_| unknown())?;
+    Ok(TimeZone::fixed(offset))
+}
+
+/// The years that timestamps may be in.
+fn in_range(at: Timestamp) -> Result<Timestamp> {
+    match at.as_second() {
+        -62_135_596_800..=253_402_300_799 => Ok(at),
+        _ => Err(Fault::other("timestamp overflow")),
+    }
+}
+
+/// A point in time, later by a span.
+pub(crate) fn shift(moment: Moment, nanos: i64) -> Result<Moment> {
+    let later = moment.at.checked_add(SignedDuration::from_nanos(nanos));
+    let at = later.map_err(|_| Fault::other("timestamp overflow")).and_then(in_range)?;
+    Ok(Moment { at, ..moment })
+}
+
+/// A point in time by seconds since 1970.
+pub(crate) fn of_seconds(seconds: i64) -> Result<Moment> {
+    Timestamp::from_second(seconds).map_err(|_| Fault::other("timestamp overflow")).and_then(in_range).map(Moment::utc)
+}
+
+/// A point in time in RFC 3339.
+pub(crate) fn timestamp(text: &str) -> Result<Moment> {
+    let wrong = || Fault::other(format!("parsing time {text:?}: cannot parse {text:?} as RFC 3339"));
+    // jiff also takes what RFC 3339 does not: a blank for the T, no seconds, a zone's name
+    let bytes = text.as_bytes();
+    if bytes.get(10) != Some(&b'T') || bytes.get(16) != Some(&b':') || text.contains('[') {
+        return Err(wrong());
+    }
+    let offset = Pieces::parse(text).ok().and_then(|pieces| pieces.to_numeric_offset());
+    let at = text.parse().map_err(|_| wrong()).and_then(in_range)?;
+    Ok(Moment { at, offset: offset.unwrap_or(Offset::UTC) })
+}
+
+/// A value of format `date-time`.
+pub(crate) fn date_time(text: &str) -> Result<Moment> {
+    timestamp(&text.to_ascii_uppercase())
+        .map_err(|e| Fault::other(format!("Invalid date-time formatted string {text}: {e}")))
+}
+
+/// A value of format `date`.
+pub(crate) fn date(text: &str) -> Result<Moment> {
+    let wrong = || Fault::other(format!("Invalid date formatted string {text}"));
+    let day: jiff::civil::Date =
+        if text.len() == 10 { text.parse().map_err(|_| wrong())? } else { return Err(wrong()) };
+    day.to_zoned(TimeZone::UTC).map(|at| Moment::utc(at.timestamp())).map_err(|_| wrong())
+}
+
+/// In RFC 3339, with as many digits as there are.
+pub(crate) fn show_timestamp(moment: Moment) -> String {
+    if moment.offset == Offset::UTC {
+        return moment.at.to_string();
+    }
+    moment.at.display_with_offset(moment.offset).to_string()
+}
+
+const UNITS: &[(&str, i128)] = &[
+    ("ns", 1),
+    ("us", 1_000),
+    ("µs", 1_000),
+    ("μs", 1_000),
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+    ("m", 60_000_000_000),
+    ("h", 3_600_000_000_000),
+];
+
+/// A span of time as Go writes it: `1h30m`, `-1.5s`.
+pub(crate) fn duration(text: &str) -> Result<i64> {
+    parse_duration(text).ok_or_else(|| Fault::other(format!("time: invalid duration {text:?}")))
+}
+
+fn parse_duration(text: &str) -> Option<i64> {
+    let (sign, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if rest == "0" {
+        return Some(0);
+    }
+    let mut total: i128 = 0;
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').filter(|end| *end > 0)?;
+        let (number, after) = rest.split_at(end);
+        let unit = &after[..after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len())];
+        let (_, nanos) = UNITS.iter().find(|(name, _)| *name == unit)?;
+        total = total.checked_add(amount(number, *nanos)?)?;
+        rest = &after[unit.len()..];
+    }
+    i64::try_from(sign * total).ok()
+}
+
+/// A decimal number of units, in nanoseconds.
+fn amount(number: &str, nanos: i128) -> Option<i128> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') || whole.len() > 19 {
+        return None;
+    }
+    let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let digits = &fraction[..fraction.len().min(18)];
+    let part: i128 = if digits.is_empty() { 0 } else { digits.parse().ok()? };
+    Some(whole * nanos + part * nanos / 10_i128.pow(digits.len() as u32))
+}
+
+/// A value of format `duration`: as Go writes it, or in words: `2 days`.
+pub(crate) fn schema_duration(text: &str) -> Result<i64> {
+    if let Some(nanos) = parse_duration(text) {
+        return Ok(nanos);
+    }
+    const WORDS: &[(&[&str], i128)] = &[
+        (&["nano", "nanos", "nanosecond", "nanoseconds"], 1),
+        (&["micro", "micros", "microsecond", "microseconds"], 1_000),
+        (&["milli", "millis", "millisecond", "milliseconds"], 1_000_000),
+        (&["sec", "secs", "second", "seconds"], 1_000_000_000),
+        (&["min", "mins", "minute", "minutes"], 60_000_000_000),
+        (&["hr", "hrs", "hour", "hours"], 3_600_000_000_000),
+        (&["d", "day", "days"], 86_400_000_000_000),
+        (&["w", "wk", "wks", "week", "weeks"], 604_800_000_000_000),
+    ];
+    let wrong = || Fault::other(format!("Invalid duration {text}: unable to parse {text} as duration"));
+    let (mut rest, mut total) = (text.trim(), 0_i128);
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit()).filter(|end| (1..19).contains(end)).ok_or_else(wrong)?;
+        let number: i128 = rest[..end].parse().map_err(|_| wrong())?;
+        let after = rest[end..].trim_start();
+        let word = &after[..after.find(|c: char| !c.is_alphabetic()).unwrap_or(after.len())];
+        let go = UNITS.iter().find(|(name, _)| *name == word).map(|(_, nanos)| nanos);
+        let unit = WORDS.iter().find(|(names, _)| names.contains(&word)).map(|(_, nanos)| nanos).or(go);
+        total += number * unit.ok_or_else(wrong)?;
+        rest = after[word.len()..].trim_start();
+    }
+    i64::try_from(total).map_err(|_| wrong())
+}
+
+/// In seconds, as CEL writes it: `90s`, `1.5s`.
+pub(crate) fn show_duration(nanos: i64) -> String {
+    let (whole, part) = (nanos / 1_000_000_000, (nanos % 1_000_000_000).unsigned_abs());
+    let sign = if nanos < 0 && whole == 0 { "-" } else { "" };
+    match part {
+        0 => format!("{whole}s"),
+        part => format!("{sign}{whole}.{}s", format!("{part:09}").trim_end_matches('0')),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn durations() {
+        for (text, nanos) in [
+            ("1h30m", Some(5_400_000_000_000)),
+            ("-1.5s", Some(-1_500_000_000)),
+            ("0", Some(0)),
+            ("1us", Some(1_000)),
+            (".5ms", Some(500_000)),
+            ("", None),
+            ("1", None),
+            ("s", None),
+            ("1d", None),
+            (".s", None),
+            ("9999999999999h", None),
+        ] {
+            assert_eq!(super::duration(text).ok(), nanos, "{text}");
+        }
+        assert_eq!(super::schema_duration("2 days"), Ok(172_800_000_000_000));
+        assert_eq!(super::schema_duration("3d4h"), Ok(273_600_000_000_000));
+        assert!(super::schema_duration("soon").is_err());
+        for (nanos, text) in [(90_000_000_000, "90s"), (-1_500_000_000, "-1.5s"), (-1, "-0.000000001s"), (0, "0s")] {
+            assert_eq!(super::show_duration(nanos), text);
+        }
+    }
+}

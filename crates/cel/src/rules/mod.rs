@@ -1,0 +1,224 @@
+//! Validation rules of schemas: `x-kubernetes-validations`.
+//!
+//! [`Rules::compile`] finds and compiles all rules of a schema, once. [`Rules::check`] says what is wrong with them, when the schema is
+//! defined; [`Rules::validate`] runs them over an object. Which rules apply where follows the schema's structure; a rule sees the value
+//! that its schema is for as `self`, and that value before an update as `oldSelf`.
+//!
+//! Sources: the Kubernetes documentation "Validation rules", and the behaviour of apiextensions-apiserver.
+
+mod check;
+mod field_path;
+mod validate;
+
+pub use field_path::NoFieldPath;
+pub use validate::{Request, Verdict};
+
+use crate::{
+    decl::{Decl, ListKind},
+    env::{CompileError, Env, Program, on_large_stack},
+    types::Type,
+};
+use serde_json::Value as Json;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// The compiled rules of a schema.
+#[derive(Debug)]
+pub struct Rules {
+    root: Node,
+}
+
+/// What a schema and those within it have of rules.
+#[derive(Debug)]
+struct Node {
+    rules: Vec<Rule>,
+    /// `None` if expressions cannot see such a value: then its rules cannot be compiled.
+    decl: Option<Arc<Decl>>,
+    /// The schema's `type`, which stands for large values in messages.
+    ty: String,
+    items: Option<Box<Node>>,
+    values: Option<Box<Node>>,
+    properties: BTreeMap<String, Node>,
+    all_of: Vec<Node>,
+    list: ListKind,
+    /// Whether entries of this object are the same before and after an update.
+    correlatable: bool,
+    /// How many values of this schema an object can have, if its lists and maps are bounded.
+    cardinality: Option<u64>,
+}
+
+/// One rule.
+#[derive(Debug)]
+struct Rule {
+    source: Json,
+    rule: String,
+    message: String,
+    reason: Option<String>,
+    /// Where the message is to point, from the value on.
+    field_path: Result<String, NoFieldPath>,
+    optional_old: Option<bool>,
+    uses_old: bool,
+    /// `None` for an empty rule.
+    program: Option<Result<Program, String>>,
+    message_program: Option<Result<Program, String>>,
+}
+
+impl Rules {
+    /// Compiles the rules of a structural schema (JSON of a `JSONSchemaProps`) of whole objects. `None` if it has no rule.
+    pub fn compile(schema: &Json) -> Option<Self> {
+        if !has_rules(schema) {
+            return None;
+        }
+        let decl = Decl::from_schema(schema, true, "selfType");
+        on_large_stack(|| Self { root: Node::compile(schema, schema, decl, Some(1)) }).ok()
+    }
+}
+
+fn has_rules(schema: &Json) -> bool {
+    let list = |name: &str| schema[name].as_array().into_iter().flatten();
+    list("x-kubernetes-validations").next().is_some()
+        || list("allOf").any(has_rules)
+        || schema.get("items").is_some_and(has_rules)
+        || schema.get("additionalProperties").is_some_and(has_rules)
+        || schema["properties"].as_object().into_iter().flatten().any(|(_, property)| has_rules(property))
+}
+
+/// The schema of an object's values, if it is not just a yes or no.
+fn values_of(schema: &Json) -> Option<&Json> {
+    schema.get("additionalProperties").filter(|values| values.is_object())
+}
+
+fn child_decl(schema: &Json, from_parent: Option<&Arc<Decl>>) -> Option<Arc<Decl>> {
+    let embedded = schema["x-kubernetes-embedded-resource"].as_bool().unwrap_or(false);
+    from_parent.cloned().or_else(|| Decl::from_schema(schema, embedded, "selfType"))
+}
+
+impl Node {
+    /// `rules` is where the rules stand: the schema itself, or one in its `allOf`.
+    fn compile(rules: &Json, schema: &Json, decl: Option<Arc<Decl>>, cardinality: Option<u64>) -> Self {
+        use crate::decl::Form;
+        let inside = |own: Option<u64>| Some(cardinality?.saturating_mul(own?));
+        let (mut items, mut values, mut list) = (None, None, ListKind::Atomic);
+        let form = decl.as_ref().map(|decl| &decl.form);
+        if let (Some(rules), Some(schema_of_items)) = (rules.get("items"), schema.get("items")).both()
+            && has_rules(rules)
+        {
+            let known = match form {
+                Some(Form::List { items, kind }) => {
+                    list = kind.clone();
+                    Some(items)
+                }
+                _ => None,
+            };
+            let decl = child_decl(schema_of_items, known);
+            items = Some(Box::new(Self::compile(rules, schema_of_items, decl, inside(bound(schema, "maxItems")))));
+        }
+        if let (Some(rules), Some(schema_of_values)) = (values_of(rules), values_of(schema)).both()
+            && has_rules(rules)
+        {
+            let known = match form {
+                Some(Form::Map { values }) => Some(values),
+                _ => None,
+            };
+            let decl = child_decl(schema_of_values, known);
+            values =
+                Some(Box::new(Self::compile(rules, schema_of_values, decl, inside(bound(schema, "maxProperties")))));
+        }
+        let mut properties = BTreeMap::new();
+        for (name, rules) in rules["properties"].as_object().into_iter().flatten().filter(|(_, p)| has_rules(p)) {
+            let Some(schema) = schema["properties"].get(name) else { continue };
+            let known = match form {
+                Some(Form::Object { fields }) => fields.property(name),
+                _ => None,
+            };
+            properties.insert(name.clone(), Self::compile(rules, schema, child_decl(schema, known), cardinality));
+        }
+        let all_of = rules["allOf"].as_array().into_iter().flatten().filter(|part| has_rules(part));
+        let all_of = all_of.map(|part| Self::compile(part, schema, decl.clone(), cardinality)).collect();
+        Self {
+            rules: compile_rules(rules, schema, decl.as_ref()),
+            ty: schema["type"].as_str().unwrap_or_default().into(),
+            correlatable: matches!(schema["x-kubernetes-map-type"].as_str(), None | Some("granular" | "atomic")),
+            decl,
+            items,
+            values,
+            properties,
+            all_of,
+            list,
+            cardinality,
+        }
+    }
+
+    /// The estimated number of values that rules run for.
+    fn most_values(&self) -> u64 {
+        let smallest = self.decl.as_ref().map_or(1, |decl| decl.min_bytes);
+        self.cardinality.unwrap_or(crate::limits::REQUEST_BYTES / (smallest + 1))
+    }
+}
+
+/// Two that are there together.
+trait Both<A, B> {
+    fn both(self) -> (Option<A>, Option<B>);
+}
+
+impl<A, B> Both<A, B> for (Option<A>, Option<B>) {
+    fn both(self) -> (Option<A>, Option<B>) {
+        match self {
+            (Some(a), Some(b)) => (Some(a), Some(b)),
+            _ => (None, None),
+        }
+    }
+}
+
+fn bound(schema: &Json, name: &str) -> Option<u64> {
+    schema[name].as_i64().map(|n| u64::try_from(n).unwrap_or(0))
+}
+
+fn compile_rules(rules: &Json, schema: &Json, decl: Option<&Arc<Decl>>) -> Vec<Rule> {
+    let mut found = rules["x-kubernetes-validations"].as_array().into_iter().flatten().peekable();
+    if found.peek().is_none() {
+        return Vec::new();
+    }
+    let envs = decl.map(|decl| {
+        let env = Env::new().with("self", Arc::clone(decl)).with_sizes_of(Arc::clone(decl));
+        let optional = Decl::of_type(Type::optional(decl.ty.clone()));
+        (env.clone().with("oldSelf", Arc::clone(decl)), env.with("oldSelf", optional))
+    });
+    found.map(|rule| Rule::compile(rule, schema, envs.as_ref())).collect()
+}
+
+impl Rule {
+    fn compile(source: &Json, schema: &Json, envs: Option<&(Env, Env)>) -> Self {
+        let text = |name: &str| source[name].as_str().unwrap_or_default().to_string();
+        let optional_old = source["optionalOldSelf"].as_bool();
+        let env = envs.map(|(plain, optional)| if optional_old == Some(true) { optional } else { plain });
+        let (rule, message) = (text("rule"), text("messageExpression"));
+        let compile = |text: &str, wanted: &Type, prefix: &str, output: &str| -> Result<Program, String> {
+            let env = env.ok_or("internal error: failed to retrieve type information for x-kubernetes-validations")?;
+            let failed = |error: CompileError| format!("{prefix}compilation failed: {error}");
+            let program = env.compile(text).map_err(failed)?;
+            if program.output() == wanted { Ok(program) } else { Err(output.to_string()) }
+        };
+        let program = (!rule.trim().is_empty())
+            .then(|| compile(&rule, &Type::Bool, "", "cel expression must evaluate to a bool"));
+        let message_program = (!message.is_empty() && matches!(program, Some(Ok(_)))).then(|| {
+            compile(&message, &Type::String, "messageExpression ", "messageExpression must evaluate to a string")
+        });
+        let field_path = text("fieldPath");
+        Self {
+            uses_old: matches!(&program, Some(Ok(program)) if program.uses("oldSelf")),
+            field_path: if field_path.is_empty() { Ok(String::new()) } else { field_path::check(&field_path, schema) },
+            message: text("message"),
+            reason: source["reason"].as_str().map(String::from),
+            source: source.clone(),
+            rule,
+            optional_old,
+            program,
+            message_program,
+        }
+    }
+
+    /// The rule in messages.
+    fn shown(&self) -> &str {
+        if self.message.is_empty() { self.rule.trim() } else { self.message.trim() }
+    }
+}
