@@ -73,12 +73,15 @@ impl Status {
 
     /// 422 Invalid, with a cause per field error. `kind` is qualified by the group: `Deployment.apps`.
     pub fn invalid(resource: &Resource, name: &str, errors: &[FieldError]) -> Self {
+        // two rules may find the same: it is said once
+        let mut said = std::collections::HashSet::new();
+        let errors: Vec<&FieldError> = errors.iter().filter(|e| said.insert(e.to_string())).collect();
         let kind = if resource.group.is_empty() {
             resource.kind.to_string()
         } else {
             format!("{}.{}", resource.kind, resource.group)
         };
-        let listed = match errors {
+        let listed = match errors.as_slice() {
             [one] => one.to_string(),
             many => format!("[{}]", many.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
         };
@@ -173,6 +176,8 @@ pub struct FieldError {
     pub kind: FieldErrorKind,
     /// Explanation; may be empty.
     pub detail: String,
+    /// How the value is printed, where that is not its JSON.
+    shown: Option<String>,
 }
 
 /// The kinds of field errors (apimachinery `field.ErrorType`).
@@ -224,7 +229,7 @@ impl FieldErrorKind {
 impl FieldError {
     /// An error at `path`.
     pub fn new(path: impl fmt::Display, kind: FieldErrorKind, detail: impl fmt::Display) -> Self {
-        Self { path: path.to_string(), kind, detail: detail.to_string() }
+        Self { path: path.to_string(), kind, detail: detail.to_string(), shown: None }
     }
 
     /// `Required value[: detail]`.
@@ -258,15 +263,21 @@ impl FieldError {
         Self::new(path, FieldErrorKind::Forbidden, detail)
     }
 
+    /// The same error, its value printed as `text`: upstream's own types have other names inside than on the wire.
+    #[must_use]
+    pub fn shown_as(mut self, text: impl Into<String>) -> Self {
+        self.shown = Some(text.into());
+        self
+    }
+
     /// The message without the path, as a cause carries it.
     pub fn body(&self) -> String {
-        fn show(value: &Value) -> String {
-            match value {
-                // upstream prints scalars as Go's %q or %v and structures as JSON
-                Value::String(s) => format!("{s:?}"),
-                other => other.to_string(),
-            }
-        }
+        let show = |value: &Value| match (&self.shown, value) {
+            (Some(text), _) => text.clone(),
+            // upstream prints scalars as Go's %q or %v and structures as JSON
+            (None, Value::String(s)) => format!("{s:?}"),
+            (None, other) => other.to_string(),
+        };
         let head = match &self.kind {
             FieldErrorKind::Required => "Required value".to_string(),
             FieldErrorKind::Invalid(v) => format!("Invalid value: {}", show(v)),

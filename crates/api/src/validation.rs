@@ -110,6 +110,39 @@ pub fn wildcard_dns1123_subdomain(text: &str) -> Vec<String> {
     errors
 }
 
+/// RFC 1123 subdomain whose labels may hold underscores, as DNS search paths do.
+pub fn dns1123_subdomain_with_underscore(text: &str) -> Vec<String> {
+    let mut errors = Vec::new();
+    if text.len() > 253 {
+        errors.push(too_long(253));
+    }
+    let label = |part: &str| {
+        let rest = part.strip_prefix('_').unwrap_or(part);
+        shaped(rest, lower, |b| lower(b) || matches!(b, b'-' | b'_'))
+    };
+    if !text.split('.').all(label) {
+        const LABEL: &str = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?";
+        errors.push(regex_error(
+            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character",
+            &format!(r"{LABEL}(\.{LABEL})*"),
+            &["example.com"],
+        ));
+    }
+    errors
+}
+
+/// The name of an HTTP header.
+pub fn http_header_name(text: &str) -> Vec<String> {
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+        return Vec::new();
+    }
+    vec![regex_error(
+        "a valid HTTP header must consist of alphanumeric characters or '-'",
+        "[-A-Za-z0-9]+",
+        &["X-Header-Name"],
+    )]
+}
+
 /// RFC 1035 label (begins with a letter).
 pub fn dns1035_label(text: &str) -> Vec<String> {
     let mut errors = Vec::new();
@@ -514,7 +547,7 @@ fn finalizers(finalizers: &Value, path: &Path) -> Vec<FieldError> {
         errors.extend(qualified_name(name).into_iter().map(|m| FieldError::invalid(path, *name, m)));
     }
     if names.contains(&"orphan") && names.contains(&"foregroundDeletion") {
-        let why = "finalizer foregroundDeletion and finalizer orphan cannot be both set";
+        let why = "finalizer orphan and foregroundDeletion cannot be both set";
         errors.push(FieldError::invalid(path, finalizers.clone(), why));
     }
     errors
@@ -609,7 +642,7 @@ mod tests {
                 json!({"name": "a", "finalizers": ["foregroundDeletion", "orphan"]}),
                 false,
                 vec![
-                    "metadata.finalizers: Invalid value: [\"foregroundDeletion\",\"orphan\"]: finalizer foregroundDeletion and finalizer orphan cannot be both set",
+                    "metadata.finalizers: Invalid value: [\"foregroundDeletion\",\"orphan\"]: finalizer orphan and foregroundDeletion cannot be both set",
                 ],
             ),
             (

@@ -25,13 +25,13 @@ fn merged(mut base: Value, change: &Value) -> Value {
     base
 }
 
-fn kind(named: &str) -> &'static Kind {
+pub(crate) fn kind(named: &str) -> &'static Kind {
     let (group, plural) = named.split_once('/').unwrap_or(("", named));
     find(group, "v1", plural).unwrap_or_else(|| panic!("no kind {named}"))
 }
 
 /// A good object of a kind.
-fn plain(named: &str) -> Value {
+pub(crate) fn plain(named: &str) -> Value {
     let template = json!({"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
     let workload = json!({"spec": {"selector": {"matchLabels": {"app": "x"}}, "template": template}});
     let modes = json!(["ReadWriteOnce"]);

@@ -1,9 +1,10 @@
 //! A growing list of field errors: what validation is written in.
 
 use crate::column::{items, string};
-use crate::fields::absent;
+use crate::fields::{absent, same};
 use coracle_api::{FieldError, FieldErrorKind, Path, Quantity, validation};
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::net::IpAddr;
 
 pub const NEGATIVE: &str = "must be greater than or equal to 0";
 pub const IMMUTABLE: &str = "field is immutable";
@@ -99,6 +100,76 @@ impl Check {
         }
     }
 
+    /// What a rule found wrong with a value.
+    pub fn messages(&mut self, path: &Path, value: &Value, messages: impl IntoIterator<Item = String>) {
+        for message in messages {
+            self.invalid(path.clone(), value, message);
+        }
+    }
+
+    /// A string keeps `rule`, and no rule lets the empty one pass unseen.
+    pub fn word(&mut self, path: &Path, value: &Value, rule: fn(&str) -> Vec<String>) {
+        let text = string(value);
+        self.messages(path, &json!(text), rule(text));
+    }
+
+    /// A given string is one of `allowed`, the empty one too only if it is among them.
+    pub fn exactly_one_of(&mut self, path: Path, value: &Value, allowed: &[&str]) {
+        if !value.is_null() && !allowed.contains(&string(value)) {
+            self.push(FieldError::not_supported(path, string(value), allowed));
+        }
+    }
+
+    /// `Duplicate value`.
+    pub fn duplicate(&mut self, path: Path, value: impl Into<Value>) {
+        self.push(FieldError::duplicate(path, value));
+    }
+
+    /// A given number lies within bounds.
+    pub fn between(&mut self, path: Path, value: &Value, low: i64, high: i64) {
+        if value.as_i64().is_some_and(|n| !(low..=high).contains(&n)) {
+            self.invalid(path, value, format!("must be between {low} and {high}, inclusive"));
+        }
+    }
+
+    /// A user's or group's number.
+    pub fn id(&mut self, path: Path, value: &Value) {
+        self.between(path, value, 0, i64::from(i32::MAX));
+    }
+
+    /// An IP address of something that can be reached from elsewhere.
+    pub fn reachable_ip(&mut self, path: &Path, value: &Value) {
+        let text = string(value);
+        let Ok(ip) = text.parse::<IpAddr>() else {
+            self.invalid(path.clone(), &json!(text), "must be a valid IP address");
+            return;
+        };
+        let (local, local_group) = match ip {
+            IpAddr::V4(ip) => (ip.is_link_local(), ip.octets()[..3] == [224, 0, 0]),
+            IpAddr::V6(ip) => (ip.is_unicast_link_local(), ip.segments()[0] & 0xff0f == 0xff02),
+        };
+        for (found, why) in [
+            (ip.is_unspecified(), format!("may not be unspecified ({text})").as_str()),
+            (ip.is_loopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+            (local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
+            (local_group, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"),
+        ] {
+            if found {
+                self.invalid(path.clone(), value, why);
+            }
+        }
+    }
+
+    /// A map of labels.
+    pub fn labels(&mut self, path: &Path, labels: &Value) {
+        self.extend(validation::validate_labels(labels, path));
+    }
+
+    /// How many errors there are so far.
+    pub fn count(&self) -> usize {
+        self.errors.len()
+    }
+
     /// A given number is not negative.
     pub fn not_negative(&mut self, path: Path, value: &Value) {
         if value.as_i64().is_some_and(|n| n < 0) {
@@ -145,7 +216,7 @@ impl Check {
 
     /// A value that did not change.
     pub fn immutable(&mut self, path: Path, new: &Value, old: &Value) {
-        if new != old {
+        if !same(new, old) {
             self.invalid(path, new, IMMUTABLE);
         }
     }
@@ -168,6 +239,7 @@ impl Check {
         for (index, term) in items(&selector["matchExpressions"]).iter().enumerate() {
             let path = path.field("matchExpressions").index(index);
             self.expression(&path, term, &["In", "NotIn", "Exists", "DoesNotExist"]);
+            self.label_values(&path.field("values"), &term["values"]);
         }
     }
 
@@ -186,12 +258,17 @@ impl Check {
                 self.required(at, "must be specified single value when `operator` is 'Lt' or 'Gt'");
             }
             operator if !operators.contains(&operator) => {
-                self.invalid(path.field("operator"), &term["operator"], "not a valid selector operator");
+                self.invalid(path.field("operator"), &json!(operator), "not a valid selector operator");
             }
             _ => {}
         }
-        for message in validation::qualified_name(string(&term["key"])) {
-            self.invalid(path.field("key"), &term["key"], message);
+        self.word(&path.field("key"), &term["key"], validation::qualified_name);
+    }
+
+    /// The values of an expression are those of labels.
+    pub fn label_values(&mut self, path: &Path, values: &Value) {
+        for (index, value) in items(values).iter().enumerate() {
+            self.messages(&path.index(index), value, validation::label_value(string(value)));
         }
     }
 
@@ -228,6 +305,12 @@ impl Check {
         }
         given.first().copied()
     }
+}
+
+/// Whether texts are addresses of both families.
+pub fn dual_stack<'a>(addresses: impl Iterator<Item = &'a str>) -> bool {
+    let parsed: Vec<IpAddr> = addresses.filter_map(|a| a.split('/').next().and_then(|ip| ip.parse().ok())).collect();
+    parsed.iter().any(IpAddr::is_ipv4) && parsed.iter().any(IpAddr::is_ipv6)
 }
 
 /// `root.field` for short.

@@ -2,13 +2,17 @@
 //!
 //! Invariants: no I/O; one entry per kind in [`all`]; the server knows kinds only through [`Kind`].
 
+pub(crate) mod amounts;
 pub mod binding;
+#[cfg(test)]
+mod case_files;
 #[cfg(test)]
 mod cases;
 mod check;
 pub mod column;
 pub mod descriptor;
 pub mod fields;
+pub(crate) mod go;
 pub mod made;
 mod names;
 mod place;

@@ -25,7 +25,21 @@ pub fn check(rule: NameRule, name: &str, prefix: bool) -> Vec<String> {
 /// What is wrong with a new object's metadata.
 pub fn metadata_errors(kind: &Kind, object: &Value) -> Vec<FieldError> {
     let Some(rule) = rule_of(kind.name_rule) else { return Vec::new() };
-    validation::validate_object_meta(&object["metadata"], rule, kind.resource.namespaced, &Path::root("metadata"))
+    let path = Path::root("metadata");
+    let mut errors = validation::validate_object_meta(&object["metadata"], rule, kind.resource.namespaced, &path);
+    errors.extend(standard_finalizers(&object["metadata"], &path));
+    errors
+}
+
+/// Without a domain, only Kubernetes' own finalizers have names.
+fn standard_finalizers(metadata: &Value, path: &Path) -> Vec<FieldError> {
+    let all = items(&metadata["finalizers"]).iter().enumerate();
+    let strange = all.filter(|(_, f)| {
+        let name = f.as_str().unwrap_or_default();
+        !name.contains('/') && !matches!(name, "kubernetes" | "orphan" | "foregroundDeletion")
+    });
+    let why = "name is neither a standard finalizer name nor is it fully qualified";
+    strange.map(|(i, f)| FieldError::invalid(path.field("finalizers").index(i), f.clone(), why)).collect()
 }
 
 /// What is wrong with a change of metadata.
@@ -55,5 +69,8 @@ pub fn metadata_update_errors(kind: &Kind, new: &Value, old: &Value) -> Vec<Fiel
 // A name that was once accepted stays so: only what can change is judged again.
 fn metadata_errors_of_labels(kind: &Kind, metadata: &Value) -> Vec<FieldError> {
     const ANY: validation::NameRule = |_, _| Vec::new();
-    validation::validate_object_meta(metadata, ANY, kind.resource.namespaced, &Path::root("metadata"))
+    let path = Path::root("metadata");
+    let mut errors = validation::validate_object_meta(metadata, ANY, kind.resource.namespaced, &path);
+    errors.extend(standard_finalizers(metadata, &path));
+    errors
 }

@@ -14,3 +14,4 @@ pub mod replication_controller;
 pub mod secret;
 pub mod service;
 pub mod service_account;
+pub(crate) mod volume_sources;

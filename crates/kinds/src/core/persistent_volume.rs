@@ -1,11 +1,13 @@
 //! PersistentVolume: a piece of storage.
 
+use crate::amounts;
 use crate::check::{Check, path};
-use crate::column::{AGE, Column, NAME, access_modes, string, string_or};
+use crate::column::{AGE, Column, NAME, access_modes, items, string, string_or};
+use crate::core::volume_sources::{self, OF_VOLUMES, Source};
 use crate::core::{persistent_volume_claim, pod};
 use crate::descriptor::{Kind, Part, Rules, Subresource};
-use crate::fields::{default, ensure, set};
-use coracle_api::{FieldError, Status, validation};
+use crate::fields::{default, each, ensure, same, set, take, within};
+use coracle_api::{FieldError, Path, Status, validation};
 use k8s_openapi::api::core::v1::PersistentVolume;
 use serde_json::{Value, json};
 
@@ -61,16 +63,80 @@ impl Rules for VolumeRules {
     }
 
     fn validate(&self, volume: &Value) -> Vec<FieldError> {
-        Check::run(|check| validate(check, &volume["spec"]))
+        Check::run(|check| validate(check, volume))
     }
 
     fn validate_update(&self, new: &Value, old: &Value, part: Part) -> Vec<FieldError> {
-        if part != Part::Main {
-            return Vec::new();
+        Check::run(|check| {
+            if part == Part::Main {
+                validate(check, new);
+                changed(check, &new["spec"], &old["spec"]);
+            }
+        })
+    }
+}
+
+fn validate(check: &mut Check, volume: &Value) {
+    let (at, spec) = (path("spec"), &volume["spec"]);
+    if items(&spec["accessModes"]).is_empty() {
+        check.required(at.field("accessModes"), "");
+    }
+    persistent_volume_claim::access(check, &at, spec);
+    capacity(check, &at.field("capacity"), &spec["capacity"]);
+    let policies = ["Delete", "Recycle", "Retain"];
+    check.one_of(at.field("persistentVolumeReclaimPolicy"), &spec["persistentVolumeReclaimPolicy"], &policies);
+    let (field, affinity) = (at.field("nodeAffinity"), &spec["nodeAffinity"]);
+    if affinity["required"].is_object() {
+        pod::validate::node_selector(check, &field.field("required"), &affinity["required"]);
+    } else if affinity.is_object() {
+        check.required(field.field("required"), "must specify required node constraints");
+    }
+    let mut also = |check: &mut Check, source: &Source| match source.field {
+        "local" if !affinity.is_object() => {
+            check.required(at.field("nodeAffinity"), "Local volume requires node affinity");
         }
-        let mut errors = self.validate(new);
-        errors.extend(Check::run(|check| changed(check, &new["spec"], &old["spec"])));
-        errors
+        "iscsi" if spec["iscsi"]["initiatorName"].is_string() => {
+            let portal = &spec["iscsi"]["targetPortal"];
+            if string(&volume["metadata"]["name"]).len() + 1 + string(portal).len() > 64 {
+                let why = "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is specified.";
+                check.invalid(at.field("iscsi").field("targetportal"), portal, why);
+            }
+        }
+        _ => {}
+    };
+    volume_sources::validate(check, &at, spec, OF_VOLUMES, &mut also);
+    let root = |path: &str| !path.is_empty() && path.split('/').all(|part| part.is_empty() || part == ".");
+    if root(string(&spec["hostPath"]["path"])) && spec["persistentVolumeReclaimPolicy"] == "Recycle" {
+        let why = "may not be 'recycle' for a hostPath mount of '/'";
+        check.forbidden(at.field("persistentVolumeReclaimPolicy"), why);
+    }
+    check.text(at.field("storageClassName"), &spec["storageClassName"], validation::dns1123_subdomain);
+    check.exactly_one_of(at.field("volumeMode"), &spec["volumeMode"], persistent_volume_claim::MODES);
+    let (field, class) = (at.field(CLASS), &spec[CLASS]);
+    if class.is_string() {
+        if string(class).is_empty() {
+            check.required(field.clone(), "an empty string is disallowed");
+        }
+        check.text(field, class, validation::dns1123_subdomain);
+        if !spec["csi"].is_object() {
+            check.required(at.field("csi"), "has to be specified when using volumeAttributesClassName");
+        }
+    }
+}
+
+const CLASS: &str = "volumeAttributesClassName";
+
+fn capacity(check: &mut Check, at: &Path, capacity: &Value) {
+    let entries = || amounts::entries(capacity);
+    if entries().next().is_none() {
+        check.required(at.clone(), "");
+    }
+    if capacity["storage"].is_null() || entries().count() > 1 {
+        check.push(FieldError::not_supported(at, capacity.clone(), &["storage"]));
+    }
+    for (name, given) in entries() {
+        amounts::basic(check, &at.key(name), given);
+        amounts::positive(check, &at.key(name), given);
     }
 }
 
@@ -83,59 +149,65 @@ const PLAIN: &[&str] = &[
     "nodeAffinity",
     "persistentVolumeReclaimPolicy",
     "storageClassName",
-    "volumeAttributesClassName",
+    CLASS,
     "volumeMode",
 ];
 
-fn sources(spec: &Value) -> Vec<&String> {
-    spec.as_object().into_iter().flat_map(|m| m.keys()).filter(|k| !PLAIN.contains(&k.as_str())).collect()
-}
-
-fn validate(check: &mut Check, spec: &Value) {
-    let at = path("spec");
-    persistent_volume_claim::access(check, &at, spec);
-    let capacity = &spec["capacity"]["storage"];
-    if capacity.is_null() {
-        check.required(at.field("capacity"), "");
-    } else if let Some(amount) = check.amount(at.field("capacity").key("storage"), capacity)
-        && amount.is_zero()
-    {
-        check.invalid(at.field("capacity").key("storage"), capacity, "must be greater than zero");
+fn sources(spec: &Value) -> Value {
+    let mut sources = spec.clone();
+    if let Some(map) = sources.as_object_mut() {
+        map.retain(|field, _| !PLAIN.contains(&field.as_str()));
     }
-    let policies = ["Delete", "Recycle", "Retain"];
-    check.one_of(at.field("persistentVolumeReclaimPolicy"), &spec["persistentVolumeReclaimPolicy"], &policies);
-    check.one_of(at.field("volumeMode"), &spec["volumeMode"], &["Block", "Filesystem"]);
-    check.text(at.field("storageClassName"), &spec["storageClassName"], validation::dns1123_subdomain);
-    let given = sources(spec);
-    if given.is_empty() {
-        check.required(at.clone(), "must specify a volume type");
-    }
-    for more in given.iter().skip(1) {
-        check.forbidden(at.field(more), "may not specify more than 1 volume type");
-    }
-    if spec["hostPath"].is_object() {
-        pod::volumes::host_path(check, &at.field("hostPath"), &spec["hostPath"]);
-    }
-    let affinity = &spec["nodeAffinity"]["required"];
-    if affinity.is_object() {
-        pod::validate::node_selector(check, &at.field("nodeAffinity").field("required"), affinity);
-    } else if spec["local"].is_object() {
-        check.required(at.field("nodeAffinity"), "Local volume requires node affinity");
-    }
-    if spec["local"].is_object() && string(&spec["local"]["path"]).is_empty() {
-        check.required(at.field("local").field("path"), "");
-    }
+    sources
 }
 
 fn changed(check: &mut Check, new: &Value, old: &Value) {
-    let at = path("spec");
-    let same = sources(new) == sources(old) && sources(new).into_iter().all(|s| new[s.as_str()] == old[s.as_str()]);
-    if !same {
+    let (mut now, before) = (sources(new), sources(old));
+    // how to grow may be told later
+    if before["csi"].is_object() && before["csi"]["controllerExpandSecretRef"].is_null() {
+        within(&mut now, "csi", |csi| drop(take(csi, "controllerExpandSecretRef")));
+    }
+    if !same(&now, &before) {
         let why = "spec.persistentvolumesource is immutable after creation";
-        check.forbidden(at.field("persistentvolumesource"), why);
+        let why = format!("{why}\n{}", pod::changes(&before, &now));
+        check.push(FieldError::forbidden(path("spec").field("persistentvolumesource"), why));
     }
-    check.immutable(at.field("volumeMode"), &new["volumeMode"], &old["volumeMode"]);
-    if !old["nodeAffinity"].is_null() {
-        check.immutable(at.field("nodeAffinity"), &new["nodeAffinity"], &old["nodeAffinity"]);
+    check.immutable(path("volumeMode"), &new["volumeMode"], &old["volumeMode"]);
+    if old["nodeAffinity"].is_object() && !same(&renamed(&new["nodeAffinity"]), &renamed(&old["nodeAffinity"])) {
+        let why = "field is immutable, except for updating from beta label to GA";
+        let terms = &new["nodeAffinity"]["required"]["nodeSelectorTerms"];
+        let shown = if new["nodeAffinity"].is_object() {
+            let terms = crate::go::list(terms, crate::go::node_selector_term);
+            format!("{{\"Required\":{{\"NodeSelectorTerms\":{terms}}}}}")
+        } else {
+            "\"null\"".into()
+        };
+        let error = FieldError::invalid(path("nodeAffinity"), new["nodeAffinity"].clone(), why);
+        check.push(error.shown_as(shown));
     }
+    if old[CLASS].is_string() && new[CLASS].is_null() {
+        check.forbidden(path("spec").field(CLASS), "update from non-nil value to nil is forbidden");
+    }
+}
+
+/// Older names of labels as their newer ones.
+fn renamed(affinity: &Value) -> Value {
+    const LABELS: &[(&str, &str)] = &[
+        ("failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/zone"),
+        ("failure-domain.beta.kubernetes.io/region", "topology.kubernetes.io/region"),
+        ("beta.kubernetes.io/os", "kubernetes.io/os"),
+        ("beta.kubernetes.io/arch", "kubernetes.io/arch"),
+        ("beta.kubernetes.io/instance-type", "node.kubernetes.io/instance-type"),
+    ];
+    let mut affinity = affinity.clone();
+    within(&mut affinity, "required", |required| {
+        each(required, "nodeSelectorTerms", |term| {
+            each(term, "matchExpressions", |expression| {
+                if let Some((_, new)) = LABELS.iter().find(|(old, _)| expression["key"] == *old) {
+                    set(expression, "key", *new);
+                }
+            });
+        });
+    });
+    affinity
 }

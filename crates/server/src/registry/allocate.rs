@@ -174,6 +174,10 @@ impl Allocator {
         } else if let Some(old) = old {
             drop_ports(old, new);
         }
+        if wants_health_port(new) {
+            let port = &mut new["spec"]["healthCheckNodePort"];
+            self.port("spec.healthCheckNodePort", port, &had, taken, &mut fresh)?;
+        }
         let has = held(new);
         let mut take: Vec<Claim> = Vec::new();
         for claim in &has {
@@ -190,6 +194,7 @@ impl Allocator {
         if spec["type"] == "ExternalName" {
             return Ok(());
         }
+        one_family(spec)?;
         let asked = spec["clusterIP"].as_str().filter(|ip| !ip.is_empty()).or(spec["clusterIPs"][0].as_str());
         let address = match asked {
             Some("None") => "None".to_string(),
@@ -244,38 +249,68 @@ impl Allocator {
         taken: &dyn Fn(Claim) -> bool,
         fresh: &mut Vec<u16>,
     ) -> Result<(), FieldError> {
-        let (low, high) = self.node_ports;
         for (i, port) in new["spec"]["ports"].as_array_mut().into_iter().flatten().enumerate() {
-            let path = format!("spec.ports[{i}].nodePort");
-            match port["nodePort"].as_u64().unwrap_or(0) {
-                0 => {
-                    let free = |n: u32| u16::try_from(n).is_ok_and(|n| !taken(Claim::Port(n)) && !fresh.contains(&n));
-                    let found = pick(u32::from(low)..u32::from(high) + 1, &free).and_then(|n| u16::try_from(n).ok());
-                    let found = found
-                        .ok_or_else(|| FieldError::invalid(&path, 0, "failed to allocate a nodePort: range is full"))?;
-                    fresh.push(found);
-                    port["nodePort"] = json!(found);
+            self.port(&format!("spec.ports[{i}].nodePort"), &mut port["nodePort"], had, taken, fresh)?;
+        }
+        Ok(())
+    }
+
+    /// One port of the nodes: the one that is asked for, or a free one.
+    fn port(
+        &self,
+        path: &str,
+        port: &mut Value,
+        had: &[Claim],
+        taken: &dyn Fn(Claim) -> bool,
+        fresh: &mut Vec<u16>,
+    ) -> Result<(), FieldError> {
+        let (low, high) = self.node_ports;
+        match port.as_u64().unwrap_or(0) {
+            0 => {
+                let free = |n: u32| u16::try_from(n).is_ok_and(|n| !taken(Claim::Port(n)) && !fresh.contains(&n));
+                let found = pick(u32::from(low)..u32::from(high) + 1, &free).and_then(|n| u16::try_from(n).ok());
+                let full = || FieldError::invalid(path, 0, "failed to allocate a nodePort: range is full");
+                let found = found.ok_or_else(full)?;
+                fresh.push(found);
+                *port = json!(found);
+            }
+            asked => {
+                let wrong = |why: String| Err(FieldError::invalid(path, asked, why));
+                let number = u16::try_from(asked).unwrap_or(0);
+                if had.contains(&Claim::Port(number)) || fresh.contains(&number) {
+                    return Ok(());
                 }
-                asked => {
-                    let wrong = |why: String| Err(FieldError::invalid(&path, asked, why));
-                    let number = u16::try_from(asked).unwrap_or(0);
-                    if had.contains(&Claim::Port(number)) || fresh.contains(&number) {
-                        continue;
-                    }
-                    if number < low || number > high {
-                        return wrong(format!(
-                            "provided port is not in the valid range. The range of valid ports is {low}-{high}"
-                        ));
-                    }
-                    if taken(Claim::Port(number)) {
-                        return wrong("provided port is already allocated".into());
-                    }
-                    fresh.push(number);
+                if number < low || number > high {
+                    return wrong(format!(
+                        "provided port is not in the valid range. The range of valid ports is {low}-{high}"
+                    ));
                 }
+                if taken(Claim::Port(number)) {
+                    return wrong("provided port is already allocated".into());
+                }
+                fresh.push(number);
             }
         }
         Ok(())
     }
+}
+
+/// Addresses are of one family. Who writes the endpoints of a headless Service themselves may have them in both.
+fn one_family(spec: &Value) -> Result<(), FieldError> {
+    let selects = spec["selector"].as_object().is_some_and(|s| !s.is_empty());
+    if spec["clusterIP"] == "None" && !selects {
+        return Ok(());
+    }
+    if spec["ipFamilyPolicy"] == "RequireDualStack" {
+        let why = "this cluster is not configured for dual-stack services";
+        return Err(FieldError::invalid("spec.ipFamilyPolicy", "RequireDualStack", why));
+    }
+    let families = spec["ipFamilies"].as_array().into_iter().flatten().enumerate();
+    for (index, family) in families.filter(|(_, family)| *family == "IPv6") {
+        let why = "not configured on this cluster";
+        return Err(FieldError::invalid(format!("spec.ipFamilies[{index}]"), family.clone(), why));
+    }
+    Ok(())
 }
 
 fn is_service(target: Target<'_>) -> bool {
@@ -306,12 +341,18 @@ fn wants_ports(service: &Value) -> bool {
     }
 }
 
+/// Whether a load balancer must ask each node if it has a pod of the Service.
+fn wants_health_port(service: &Value) -> bool {
+    service["spec"]["type"] == "LoadBalancer" && service["spec"]["externalTrafficPolicy"] == "Local"
+}
+
 /// What a Service has.
 fn held(service: &Value) -> Vec<Claim> {
     let spec = &service["spec"];
     let addresses = spec["clusterIPs"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let addresses = addresses.filter_map(|ip| ip.parse().ok()).map(Claim::Address);
     let ports = spec["ports"].as_array().into_iter().flatten().filter_map(|p| p["nodePort"].as_u64());
+    let ports = ports.chain(spec["healthCheckNodePort"].as_u64());
     let ports = ports.filter_map(|p| u16::try_from(p).ok()).filter(|p| *p > 0).map(Claim::Port);
     addresses.chain(ports).collect()
 }
@@ -320,14 +361,6 @@ fn held(service: &Value) -> Vec<Claim> {
 fn carry_over(old: &Value, new: &mut Value) {
     let kind = |service: &Value| service["spec"]["type"].as_str().unwrap_or("ClusterIP").to_string();
     if kind(new) == "ExternalName" {
-        if kind(old) != "ExternalName"
-            && new["spec"]["clusterIP"] == old["spec"]["clusterIP"]
-            && let Some(spec) = new["spec"].as_object_mut()
-        {
-            for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
-                spec.remove(field);
-            }
-        }
         return;
     }
     let empty = |v: &Value| v.as_str().is_none_or(str::is_empty);
@@ -442,9 +475,16 @@ mod tests {
             (
                 "turned external",
                 Some(json!({"type": "ClusterIP", "clusterIP": "10.96.0.10", "clusterIPs": ["10.96.0.10"]})),
-                json!({"type": "ExternalName", "clusterIP": "10.96.0.10"}),
+                json!({"type": "ExternalName"}),
                 vec![ip(10)],
                 "take [] release [Address(10.96.0.10)]",
+            ),
+            (
+                "asked for its health",
+                None,
+                json!({"type": "LoadBalancer", "clusterIP": "None", "externalTrafficPolicy": "Local"}),
+                vec![Claim::Port(30000)],
+                "take [Port(30001)] release []",
             ),
         ] {
             let old = old.map(|spec: Value| json!({"spec": spec}));

@@ -2,6 +2,7 @@
 
 use crate::column::{items, string};
 use crate::fields::{absent, default, default_number, each, ensure, set, within};
+use coracle_api::Quantity;
 use serde_json::{Value, json};
 
 /// Defaults of a pod: those of its spec, and those that templates do not get.
@@ -21,7 +22,22 @@ pub fn pod(pod: &mut Value) {
             }
         });
     }
-    within(spec, "resources", requests_from_limits);
+    whole(spec);
+}
+
+/// What a pod asks for as a whole: as much as its containers, and where they ask for nothing, as much as it may have.
+fn whole(spec: &mut Value) {
+    let given = &spec["resources"];
+    let limits_or_requests = ["limits", "requests"].map(|f| given[f].as_object().is_some_and(|m| !m.is_empty()));
+    if !limits_or_requests.contains(&true) {
+        return;
+    }
+    let shared = super::resources::of_containers(spec);
+    let resources = ensure(spec, "resources");
+    for (name, amount) in shared.iter().filter(|(name, _)| matches!(name.as_str(), "cpu" | "memory")) {
+        default(ensure(resources, "requests"), name, amount.to_string());
+    }
+    requests_from_limits(resources);
 }
 
 fn requests_from_limits(resources: &mut Value) {
@@ -63,6 +79,11 @@ fn container(container: &mut Value) {
     default(container, "terminationMessagePolicy", "File");
     default(container, "imagePullPolicy", pull_policy(string(&container["image"])));
     ensure(container, "resources");
+    within(container, "resources", |resources| {
+        for list in ["limits", "requests"] {
+            within(resources, list, rounded);
+        }
+    });
     each(container, "ports", |port| default(port, "protocol", "TCP"));
     each(container, "env", |env| {
         within(env, "valueFrom", |from| {
@@ -78,6 +99,17 @@ fn container(container: &mut Value) {
         within(lifecycle, "postStart", |handler| within(handler, "httpGet", http_get));
         within(lifecycle, "preStop", |handler| within(handler, "httpGet", http_get));
     });
+}
+
+/// Amounts have no finer grain than thousandths.
+fn rounded(list: &mut Value) {
+    for (_, amount) in list.as_object_mut().into_iter().flatten() {
+        let Some(given) = crate::amounts::amount(amount) else { continue };
+        let whole = Quantity::from_millis(given.milli_value());
+        if given.milli_value() < i64::MAX && given != whole {
+            *amount = json!(whole.to_string());
+        }
+    }
 }
 
 /// `Always` for a tag that moves (`latest`, or none), `IfNotPresent` for others and for digests.
@@ -172,8 +204,7 @@ pub fn qos_class(spec: &Value) -> &'static str {
     let counted = |resources: &Value, field: &str| -> Vec<(String, Value)> {
         let map = resources[field].as_object().into_iter().flatten();
         let real = map.filter(|(name, amount)| {
-            matches!(name.as_str(), "cpu" | "memory")
-                && string(amount).parse().is_ok_and(|q: coracle_api::quantity::Quantity| !q.is_zero())
+            matches!(name.as_str(), "cpu" | "memory") && string(amount).parse().is_ok_and(|q: Quantity| !q.is_zero())
         });
         real.map(|(name, amount)| (name.clone(), amount.clone())).collect()
     };
@@ -202,7 +233,6 @@ pub fn qos_class(spec: &Value) -> &'static str {
 }
 
 fn equal(a: &Value, b: &Value) -> bool {
-    use coracle_api::quantity::Quantity;
     match (string(a).parse::<Quantity>(), string(b).parse::<Quantity>()) {
         (Ok(a), Ok(b)) => a == b,
         _ => a == b,

@@ -1,15 +1,27 @@
 //! Pod: containers that live, move and die together.
 
+mod annotations;
 mod columns;
 mod containers;
 pub mod defaults;
+mod env;
+mod handlers;
+mod mounts;
+pub(crate) mod projected;
+mod resources;
+mod scheduling;
+mod security;
+mod status;
 mod update;
 pub mod validate;
 pub(crate) mod volumes;
+mod windows;
 
-use crate::check::{Check, path};
+pub(crate) use update::changes;
+
+use crate::check::Check;
 use crate::column::SelectableField;
-use crate::column::{items, string};
+use crate::column::string;
 use crate::descriptor::{Action, Deletion, Kind, Part, Rules, Subresource, text};
 use crate::fields::set;
 use coracle_api::{FieldError, Status};
@@ -60,18 +72,6 @@ fn host_network(pod: &Value) -> String {
 
 struct PodRules;
 
-impl PodRules {
-    fn validate_ephemeral(&self, new: &Value, old: &Value) -> Vec<FieldError> {
-        let (now, before) = (items(&new["spec"]["ephemeralContainers"]), items(&old["spec"]["ephemeralContainers"]));
-        let kept = before.iter().all(|b| now.contains(b));
-        if !kept {
-            let at = path("spec").field("ephemeralContainers");
-            return vec![FieldError::forbidden(at, "existing ephemeral containers may not be changed or removed")];
-        }
-        self.validate(new)
-    }
-}
-
 impl Rules for PodRules {
     fn default(&self, pod: &mut Value) -> Result<(), Status> {
         defaults::pod(pod);
@@ -81,6 +81,7 @@ impl Rules for PodRules {
     fn prepare_create(&self, pod: &mut Value) {
         let qos = defaults::qos_class(&pod["spec"]);
         set(pod, "status", json!({"phase": "Pending", "qosClass": qos}));
+        scheduling::apply_label_keys(pod);
     }
 
     fn prepare_update(&self, new: &mut Value, old: &Value, part: Part) {
@@ -88,20 +89,17 @@ impl Rules for PodRules {
     }
 
     fn validate(&self, pod: &Value) -> Vec<FieldError> {
-        Check::run(|check| validate::pod_spec(check, &path("spec"), &pod["spec"]))
+        Check::run(|check| validate::new_pod(check, pod))
     }
 
     fn validate_update(&self, new: &Value, old: &Value, part: Part) -> Vec<FieldError> {
-        match part {
-            Part::Main => {
-                let wrong = Check::run(|check| update::validate(check, new, old));
-                // what may not change needs no second judgement
-                if wrong.is_empty() && new["spec"] != old["spec"] { self.validate(new) } else { wrong }
-            }
-            Part::EphemeralContainers => self.validate_ephemeral(new, old),
-            Part::Resize => self.validate(new),
-            _ => Vec::new(),
-        }
+        Check::run(|check| match part {
+            Part::Main => update::validate(check, new, old),
+            Part::EphemeralContainers => update::validate_ephemeral(check, new, old),
+            Part::Resize => update::validate_resize(check, new, old),
+            Part::Status => update::validate_status(check, new, old),
+            Part::Approval | Part::Finalize => {}
+        })
     }
 
     // What was never placed, or has ended, needs no time to stop.

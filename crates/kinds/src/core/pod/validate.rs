@@ -1,194 +1,221 @@
-//! What is wrong with a pod spec. Containers and volumes have modules of their own.
+//! What is wrong with a pod or a pod template. Its parts have modules of their own.
+//!
+//! Source: `ValidatePodSpec`, `ValidatePodCreate`, `ValidatePodTemplateSpec` in `pkg/apis/core/validation`; the order of errors is theirs.
 
-use super::{containers, volumes};
-use crate::check::{Check, filled};
+use super::containers::{Shared, trimmed_image};
+use super::{annotations, containers, resources, scheduling, security, volumes, windows};
+use crate::amounts;
+use crate::check::{Check, path};
 use crate::column::{items, string};
-use coracle_api::{FieldError, Path, validation};
+use coracle_api::{FieldError, FieldErrorKind, Path, validation};
 use serde_json::{Value, json};
 
-/// A pod spec at `path`, of a pod or a template.
-pub fn pod_spec(check: &mut Check, path: &Path, spec: &Value) {
-    let known = volumes::validate(check, &path.field("volumes"), &spec["volumes"]);
-    containers::validate(check, path, spec, &known);
-    check.required_one_of(path.field("restartPolicy"), &spec["restartPolicy"], &["Always", "OnFailure", "Never"]);
-    let dns = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
-    check.required_one_of(path.field("dnsPolicy"), &spec["dnsPolicy"], &dns);
-    if spec["dnsPolicy"] == "None" && items(&spec["dnsConfig"]["nameservers"]).is_empty() {
-        let at = path.field("dnsConfig").field("nameservers");
-        check.required(at, "must provide at least one DNS nameserver when `dnsPolicy` is None");
+pub use super::scheduling::node_selector;
+
+/// What a spec is part of.
+#[derive(Clone, Copy)]
+pub struct Scope<'a> {
+    /// The metadata of a pod; nothing for a template.
+    pub pod: Option<&'a Value>,
+}
+
+/// A pod that is about to be created.
+pub(super) fn new_pod(check: &mut Check, pod: &Value) {
+    whole_pod(check, pod);
+    let (at, spec) = (path("spec"), &pod["spec"]);
+    if !items(&spec["ephemeralContainers"]).is_empty() {
+        check.forbidden(at.field("ephemeralContainers"), "cannot be set on create");
     }
-    names(check, path, spec);
-    if let Some(deadline) = spec["activeDeadlineSeconds"].as_i64()
-        && !(1..=i64::from(i32::MAX)).contains(&deadline)
-    {
-        let at = path.field("activeDeadlineSeconds");
-        check.invalid(at, &spec["activeDeadlineSeconds"], "must be between 1 and 2147483647, inclusive");
+    if !string(&spec["nodeName"]).is_empty() && !items(&spec["schedulingGates"]).is_empty() {
+        check.forbidden(at.field("nodeName"), "cannot be set until all schedulingGates have been cleared");
     }
-    tolerations(check, &path.field("tolerations"), &spec["tolerations"]);
-    affinity(check, &path.field("affinity"), &spec["affinity"]);
-    security(check, path, spec);
-    spread(check, &path.field("topologySpreadConstraints"), &spec["topologySpreadConstraints"]);
-    for (index, alias) in items(&spec["hostAliases"]).iter().enumerate() {
-        let path = path.field("hostAliases").index(index);
-        check.required_text(path.field("ip"), &alias["ip"], validation::ip);
-        for (index, name) in items(&alias["hostnames"]).iter().enumerate() {
-            check.text(path.field("hostnames").index(index), name, validation::dns1123_subdomain);
+    annotations::agree(check, &at, &pod["metadata"]["annotations"], spec);
+}
+
+/// A pod, new or not; metadata apart, but for annotations with a meaning.
+pub(super) fn whole_pod(check: &mut Check, pod: &Value) {
+    let (at, spec) = (path("spec"), &pod["spec"]);
+    let metadata = &pod["metadata"];
+    annotations::validate(check, &path("metadata").field("annotations"), &metadata["annotations"], spec);
+    pod_spec(check, &at, spec, Scope { pod: Some(metadata) });
+    if string(&spec["serviceAccountName"]).is_empty() {
+        for (index, volume) in items(&spec["volumes"]).iter().enumerate() {
+            let sources = at.field("volumes").index(index).field("projected").field("sources");
+            for (index, source) in items(&volume["projected"]["sources"]).iter().enumerate() {
+                if source["serviceAccountToken"].is_object() {
+                    let at = sources.index(index).field("serviceAccountToken");
+                    check.forbidden(at, "must not be specified when serviceAccountName is not set");
+                }
+            }
+        }
+    }
+    for list in ["containers", "initContainers"] {
+        for (index, container) in items(&spec[list]).iter().enumerate() {
+            trimmed_image(check, &at.field(list).index(index), container);
         }
     }
 }
 
+/// A pod template at `path`.
+pub fn template(check: &mut Check, path: &Path, template: &Value) {
+    let (metadata, spec) = (&template["metadata"], &template["spec"]);
+    // upstream leaves `metadata` out of these paths
+    check.labels(&path.field("labels"), &metadata["labels"]);
+    let at = path.field("annotations");
+    check.extend(validation::validate_annotations(&metadata["annotations"], &at));
+    annotations::validate(check, &at, &metadata["annotations"], spec);
+    pod_spec(check, &path.field("spec"), spec, Scope { pod: None });
+    annotations::agree(check, &path.field("spec"), &metadata["annotations"], spec);
+    if !items(&spec["ephemeralContainers"]).is_empty() {
+        let at = path.field("spec").field("ephemeralContainers");
+        check.forbidden(at, "ephemeral containers not allowed in pod template");
+    }
+}
+
+fn pod_spec(check: &mut Check, path: &Path, spec: &Value, scope: Scope<'_>) {
+    if spec["terminationGracePeriodSeconds"].is_null() {
+        check.required(path.field("terminationGracePeriodSeconds"), "");
+    }
+    let volumes = volumes::validate(check, &path.field("volumes"), &spec["volumes"], &scope);
+    resources::claims(check, &path.field("resourceClaims"), &spec["resourceClaims"]);
+    let claims = items(&spec["resourceClaims"]).iter().map(|c| string(&c["name"])).filter(|name| !name.is_empty());
+    let shared = Shared { spec, volumes, claims: claims.collect(), scope };
+    containers::validate(check, path, &shared);
+    resources::of_pod(check, &path.field("resources"), spec);
+    host_network(check, path, spec, scope);
+    check.required_one_of(path.field("restartPolicy"), &spec["restartPolicy"], &["Always", "OnFailure", "Never"]);
+    let policies = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
+    check.required_one_of(path.field("dnsPolicy"), &spec["dnsPolicy"], &policies);
+    check.labels(&path.field("nodeSelector"), &spec["nodeSelector"]);
+    security::of_pod(check, spec, &path.field("securityContext"));
+    scheduling::affinity(check, &path.field("affinity"), &spec["affinity"]);
+    dns(check, &path.field("dnsConfig"), spec);
+    scheduling::gates(check, path, spec);
+    scheduling::spread(check, &path.field("topologySpreadConstraints"), &spec["topologySpreadConstraints"]);
+    windows::host_process(check, path, spec);
+    host_users(check, path, spec);
+    names(check, path, spec);
+    if spec["overhead"].is_object() {
+        let overhead = json!({"limits": spec["overhead"]});
+        amounts::requirements(check, &path.field("overhead"), &overhead, amounts::container_name, &[]);
+    }
+    windows::system(check, path, spec);
+}
+
+/// Names of other things and of the pod itself, in upstream's order.
 fn names(check: &mut Check, path: &Path, spec: &Value) {
-    let subdomain = ["serviceAccountName", "nodeName", "priorityClassName", "runtimeClassName"];
-    for field in subdomain {
+    for field in ["serviceAccountName", "nodeName"] {
         check.text(path.field(field), &spec[field], validation::dns1123_subdomain);
     }
+    check.between(path.field("activeDeadlineSeconds"), &spec["activeDeadlineSeconds"], 1, i64::from(i32::MAX));
     for field in ["hostname", "subdomain"] {
         check.text(path.field(field), &spec[field], validation::dns1123_label);
     }
-    check.extend(validation::validate_labels(&spec["nodeSelector"], &path.field("nodeSelector")));
-    for (list, key) in [("readinessGates", "conditionType"), ("schedulingGates", "name")] {
-        for (index, gate) in items(&spec[list]).iter().enumerate() {
-            check.text(path.field(list).index(index).field(key), &gate[key], validation::qualified_name);
+    hostname_override(check, &path.field("hostnameOverride"), spec);
+    scheduling::tolerations(check, &path.field("tolerations"), &spec["tolerations"]);
+    for (index, alias) in items(&spec["hostAliases"]).iter().enumerate() {
+        let path = path.field("hostAliases").index(index);
+        check.word(&path.field("ip"), &alias["ip"], validation::ip);
+        for (index, name) in items(&alias["hostnames"]).iter().enumerate() {
+            check.word(&path.field("hostnames").index(index), name, validation::dns1123_subdomain);
         }
     }
-    check.unique(&path.field("schedulingGates"), &spec["schedulingGates"], "name");
-}
-
-/// Tolerations at `path`.
-pub fn tolerations(check: &mut Check, path: &Path, tolerations: &Value) {
-    for (index, toleration) in items(tolerations).iter().enumerate() {
-        let path = path.index(index);
-        check.text(path.field("key"), &toleration["key"], validation::qualified_name);
-        let exists = toleration["operator"] == "Exists";
-        if string(&toleration["key"]).is_empty() && !exists {
-            let why = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
-            check.invalid(path.field("operator"), &toleration["operator"], why);
-        }
-        if !toleration["tolerationSeconds"].is_null() && toleration["effect"] != "NoExecute" {
-            check.invalid(
-                path.field("effect"),
-                &toleration["effect"],
-                "effect must be 'NoExecute' when `tolerationSeconds` is set",
-            );
-        }
-        if exists && filled(toleration, "value") {
-            check.invalid(
-                path.field("operator"),
-                &toleration["value"],
-                "value must be empty when `operator` is 'Exists'",
-            );
-        }
-        check.one_of(path.field("operator"), &toleration["operator"], &["Equal", "Exists", "Lt", "Gt"]);
-        check.one_of(path.field("effect"), &toleration["effect"], &["NoSchedule", "PreferNoSchedule", "NoExecute"]);
+    check.text(path.field("priorityClassName"), &spec["priorityClassName"], validation::dns1123_subdomain);
+    if spec["runtimeClassName"].is_string() {
+        check.word(&path.field("runtimeClassName"), &spec["runtimeClassName"], validation::dns1123_subdomain);
+    }
+    if spec["preemptionPolicy"].is_string() {
+        let policies = ["PreemptLowerPriority", "Never"];
+        check.required_one_of(path.field("preemptionPolicy"), &spec["preemptionPolicy"], &policies);
     }
 }
 
-/// A node selector at `path`.
-pub fn node_selector(check: &mut Check, path: &Path, selector: &Value) {
-    let at = path.field("nodeSelectorTerms");
-    if items(&selector["nodeSelectorTerms"]).is_empty() {
-        check.required(at, "must have at least one node selector term");
+fn hostname_override(check: &mut Check, path: &Path, spec: &Value) {
+    const LONGEST: usize = 64;
+    let Some(name) = spec["hostnameOverride"].as_str() else { return };
+    let shown = &spec["hostnameOverride"];
+    if spec["hostNetwork"] == true {
+        check.invalid(path.clone(), shown, "may not be specified when hostNetwork is true");
+    }
+    if spec["setHostnameAsFQDN"] == true {
+        check.invalid(path.clone(), shown, "may not be specified when setHostnameAsFQDN is true");
+    }
+    check.messages(path, shown, validation::dns1123_subdomain(name));
+    if name.len() > LONGEST {
+        check.push(FieldError::new(path, FieldErrorKind::TooLong(LONGEST), ""));
+    }
+}
+
+/// Ports in the host's network are the host's.
+fn host_network(check: &mut Check, path: &Path, spec: &Value, scope: Scope<'_>) {
+    if spec["hostNetwork"] != true {
         return;
     }
-    for (index, term) in items(&selector["nodeSelectorTerms"]).iter().enumerate() {
-        node_term(check, &at.index(index), term);
-    }
-}
-
-fn node_term(check: &mut Check, path: &Path, term: &Value) {
-    for list in ["matchExpressions", "matchFields"] {
-        for (index, expression) in items(&term[list]).iter().enumerate() {
-            let operators = ["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"];
-            check.expression(&path.field(list).index(index), expression, &operators);
+    for (index, container) in items(&spec["containers"]).iter().enumerate() {
+        let ports = path.field("containers").index(index).field("ports");
+        for (index, port) in items(&container["ports"]).iter().enumerate() {
+            let [host, own] = ["hostPort", "containerPort"].map(|f| port[f].as_i64().unwrap_or(0));
+            // a template's are filled in when its pods are made
+            if (scope.pod.is_some() || host != 0) && host != own {
+                let why = "must match `containerPort` when `hostNetwork` is true";
+                check.invalid(ports.index(index).field("hostPort"), &json!(host), why);
+            }
         }
     }
 }
 
-fn affinity(check: &mut Check, path: &Path, affinity: &Value) {
-    const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
-    const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
-    let node = &affinity["nodeAffinity"];
-    let at = path.field("nodeAffinity");
-    if node[REQUIRED].is_object() {
-        node_selector(check, &at.field(REQUIRED), &node[REQUIRED]);
+fn host_users(check: &mut Check, path: &Path, spec: &Value) {
+    if spec["hostUsers"] != false {
+        return;
     }
-    for (index, term) in items(&node[PREFERRED]).iter().enumerate() {
-        let at = at.field(PREFERRED).index(index);
-        weight(check, &at, term);
-        node_term(check, &at.field("preference"), &term["preference"]);
-    }
-    for kind in ["podAffinity", "podAntiAffinity"] {
-        let at = path.field(kind);
-        for (index, term) in items(&affinity[kind][REQUIRED]).iter().enumerate() {
-            pod_term(check, &at.field(REQUIRED).index(index), term);
-        }
-        for (index, term) in items(&affinity[kind][PREFERRED]).iter().enumerate() {
-            let at = at.field(PREFERRED).index(index);
-            weight(check, &at, term);
-            pod_term(check, &at.field("podAffinityTerm"), &term["podAffinityTerm"]);
+    for (field, shown) in [("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")] {
+        if spec[field] == true {
+            check.forbidden(path.field(shown), "when `pod.Spec.HostUsers` is false");
         }
     }
 }
 
-fn weight(check: &mut Check, path: &Path, term: &Value) {
-    if !(1..=100).contains(&term["weight"].as_i64().unwrap_or(0)) {
-        check.invalid(path.field("weight"), &term["weight"], "must be in the range 1-100");
-    }
-}
-
-fn pod_term(check: &mut Check, path: &Path, term: &Value) {
-    check.selector(&path.field("labelSelector"), &term["labelSelector"]);
-    check.selector(&path.field("namespaceSelector"), &term["namespaceSelector"]);
-    if string(&term["topologyKey"]).is_empty() {
-        check.required(path.field("topologyKey"), "can not be empty");
-    } else {
-        check.text(path.field("topologyKey"), &term["topologyKey"], validation::qualified_name);
-    }
-}
-
-fn security(check: &mut Check, path: &Path, spec: &Value) {
-    let context = &spec["securityContext"];
-    let at = path.field("securityContext");
-    check.none_negative(&at, context, &["runAsUser", "runAsGroup", "fsGroup"]);
-    check.one_of(at.field("fsGroupChangePolicy"), &context["fsGroupChangePolicy"], &["OnRootMismatch", "Always"]);
-    if spec["shareProcessNamespace"] == true && spec["hostPID"] == true {
-        let why = "ShareProcessNamespace and HostPID cannot both be enabled";
-        check.invalid(path.field("shareProcessNamespace"), &json!(true), why);
-    }
-    check.unique(&at.field("sysctls"), &context["sysctls"], "name");
-}
-
-fn spread(check: &mut Check, path: &Path, constraints: &Value) {
-    let mut seen: Vec<(&Value, &Value)> = Vec::new();
-    for (index, constraint) in items(constraints).iter().enumerate() {
-        let path = path.index(index);
-        if constraint["maxSkew"].as_i64().unwrap_or(0) <= 0 {
-            check.invalid(path.field("maxSkew"), &constraint["maxSkew"], "must be greater than zero");
+fn dns(check: &mut Check, path: &Path, spec: &Value) {
+    const SERVERS: usize = 3;
+    const SEARCHES: usize = 32;
+    const SEARCH_CHARACTERS: usize = 2048;
+    let config = &spec["dnsConfig"];
+    let (servers, searches) = (items(&config["nameservers"]), items(&config["searches"]));
+    if spec["dnsPolicy"] == "None" {
+        if !config.is_object() {
+            check.required(path.clone(), "must provide `dnsConfig` when `dnsPolicy` is None");
+            return;
         }
-        if string(&constraint["topologyKey"]).is_empty() {
-            check.required(path.field("topologyKey"), "can not be empty");
+        if servers.is_empty() {
+            let why = "must provide at least one DNS nameserver when `dnsPolicy` is None";
+            check.required(path.field("nameservers"), why);
+            return;
         }
-        let when = ["DoNotSchedule", "ScheduleAnyway"];
-        check.required_one_of(path.field("whenUnsatisfiable"), &constraint["whenUnsatisfiable"], &when);
-        check.selector(&path.field("labelSelector"), &constraint["labelSelector"]);
-        let pair = (&constraint["topologyKey"], &constraint["whenUnsatisfiable"]);
-        if seen.contains(&pair) {
-            let shown = format!("{{{}, {}}}", string(pair.0), string(pair.1));
-            check.push(FieldError::duplicate(path.field("{topologyKey, whenUnsatisfiable}"), shown));
-        }
-        seen.push(pair);
     }
-}
-
-/// A pod template at `path` whose labels `selector` must match.
-pub fn template(check: &mut Check, path: &Path, template: &Value) {
-    let metadata = path.field("metadata");
-    check.extend(validation::validate_labels(&template["metadata"]["labels"], &metadata.field("labels")));
-    let annotations = &template["metadata"]["annotations"];
-    check.extend(validation::validate_annotations(annotations, &metadata.field("annotations")));
-    pod_spec(check, &path.field("spec"), &template["spec"]);
-    if !items(&template["spec"]["ephemeralContainers"]).is_empty() {
-        let at = path.field("spec").field("ephemeralContainers");
-        check.forbidden(at, "ephemeral containers not allowed in pod template");
+    if servers.len() > SERVERS {
+        let why = format!("must not have more than {SERVERS} nameservers");
+        check.invalid(path.field("nameservers"), &config["nameservers"], why);
+    }
+    for (index, server) in servers.iter().enumerate() {
+        check.word(&path.field("nameservers").index(index), server, validation::ip);
+    }
+    let at = path.field("searches");
+    if searches.len() > SEARCHES {
+        check.invalid(at.clone(), &config["searches"], format!("must not have more than {SEARCHES} search paths"));
+    }
+    let length = searches.iter().map(|s| string(s).len() + 1).sum::<usize>().saturating_sub(1);
+    if length > SEARCH_CHARACTERS {
+        let why =
+            format!("must not have more than {SEARCH_CHARACTERS} characters (including spaces) in the search list");
+        check.invalid(at.clone(), &config["searches"], why);
+    }
+    for (index, search) in searches.iter().enumerate().filter(|(_, search)| *search != ".") {
+        let name = string(search).strip_suffix('.').unwrap_or(string(search));
+        check.messages(&at.index(index), &json!(name), validation::dns1123_subdomain_with_underscore(name));
+    }
+    for (index, option) in items(&config["options"]).iter().enumerate() {
+        if string(&option["name"]).is_empty() {
+            check.required(path.field("options").index(index), "must not be empty");
+        }
     }
 }

@@ -1,153 +1,115 @@
-//! What is wrong with volumes.
+//! What is wrong with a pod's volumes. Their sources are a table of their own.
 
-use super::containers::{field_ref, inner_path};
+use super::env::{field_ref, resource_field_ref};
+use super::validate::Scope;
 use crate::check::Check;
 use crate::column::{items, string};
-use coracle_api::{FieldError, Path, validation};
+use crate::core::persistent_volume_claim;
+use crate::core::volume_sources::{self, OF_PODS, Source, mode, own_path};
+use coracle_api::{Path, validation};
 use serde_json::{Value, json};
 
 const DOWNWARD: &[&str] =
     &["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
 
-/// The volumes at `path`; returns their names.
-pub(super) fn validate<'a>(check: &mut Check, path: &Path, volumes: &'a Value) -> Vec<&'a str> {
-    let mut names: Vec<&str> = Vec::new();
+/// The volumes at `path`; returns those that are well formed, which alone may be mounted.
+pub(super) fn validate<'a>(check: &mut Check, path: &Path, volumes: &'a Value, scope: &Scope<'_>) -> Vec<&'a Value> {
+    let mut known: Vec<&Value> = Vec::new();
+    let pod = scope.pod.map(|metadata| string(&metadata["name"])).filter(|name| !name.is_empty());
+    let made: Vec<String> = pod.map_or_else(Vec::new, |pod| {
+        let own = items(volumes).iter().filter(|v| v["ephemeral"].is_object());
+        own.map(|v| format!("{pod}-{}", string(&v["name"]))).collect()
+    });
     for (index, volume) in items(volumes).iter().enumerate() {
         let path = path.index(index);
-        let name = string(&volume["name"]);
+        let before = check.count();
+        let mut also = |check: &mut Check, source: &Source| of_pod(check, &path, volume, source, scope);
+        volume_sources::validate(check, &path, volume, OF_PODS, &mut also);
         check.required_text(path.field("name"), &volume["name"], validation::dns1123_label);
-        if names.contains(&name) {
-            check.push(FieldError::duplicate(path.field("name"), name));
+        if known.iter().any(|k| k["name"] == volume["name"]) {
+            check.duplicate(path.field("name"), string(&volume["name"]));
         }
-        names.push(name);
-        source(check, &path, volume);
+        if check.count() == before {
+            known.push(volume);
+        }
+        let claim = &volume["persistentVolumeClaim"]["claimName"];
+        if made.iter().any(|name| claim == name) {
+            let why = "must not reference a PVC that gets created for an ephemeral volume";
+            check.invalid(path.field("persistentVolumeClaim").field("claimName"), claim, why);
+        }
     }
-    names
+    known
 }
 
-fn source(check: &mut Check, path: &Path, volume: &Value) {
-    let given: Vec<&String> = volume.as_object().into_iter().flat_map(|m| m.keys()).filter(|k| *k != "name").collect();
-    if given.is_empty() {
-        check.required(path.clone(), "must specify a volume type");
-    }
-    for more in given.iter().skip(1) {
-        check.forbidden(path.field(more), "may not specify more than 1 volume type");
-    }
-    let Some(kind) = given.first() else { return };
-    let (path, source) = (path.field(kind), &volume[kind.as_str()]);
-    match kind.as_str() {
-        "hostPath" => host_path(check, &path, source),
-        "secret" => {
-            required(check, &path, source, "secretName");
-            mode(check, &path, source);
-            key_paths(check, &path, source);
+/// What depends on the volume's name, or on whether this is a pod or a template.
+fn of_pod(check: &mut Check, path: &Path, volume: &Value, source: &Source, scope: &Scope<'_>) {
+    match source.field {
+        "iscsi" if !volume["iscsi"]["initiatorName"].is_null() => {
+            let name = string(&volume["name"]);
+            if name.len() + 1 + string(&volume["iscsi"]["targetPortal"]).len() > 64 {
+                let why = "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is specified.";
+                check.invalid(path.field("name"), &volume["name"], why);
+            }
         }
-        "configMap" => {
-            required(check, &path, source, "name");
-            mode(check, &path, source);
-            key_paths(check, &path, source);
+        "ephemeral" => {
+            let pod = scope.pod.map_or("", |metadata| string(&metadata["name"]));
+            let name = string(&volume["name"]);
+            if !pod.is_empty() && !name.is_empty() {
+                let claim = format!("{pod}-{name}");
+                for message in validation::dns1123_subdomain(&claim) {
+                    check.invalid(path.field("name"), &volume["name"], format!("PVC name {claim:?}: {message}"));
+                }
+            }
         }
-        "downwardAPI" => {
-            mode(check, &path, source);
-            downward(check, &path, source);
+        "image" if scope.pod.is_some() && string(&volume["image"]["reference"]).is_empty() => {
+            check.required(path.field("image").field("reference"), "");
         }
-        "projected" => projected(check, &path, source),
-        "persistentVolumeClaim" => required(check, &path, source, "claimName"),
-        "emptyDir" if source["sizeLimit"].is_string() => {
-            check.amount(path.field("sizeLimit"), &source["sizeLimit"]);
-        }
-        "nfs" => {
-            required(check, &path, source, "server");
-            required(check, &path, source, "path");
-        }
-        "csi" => required(check, &path, source, "driver"),
         _ => {}
     }
 }
 
-fn required(check: &mut Check, path: &Path, source: &Value, field: &str) {
-    if string(&source[field]).is_empty() {
-        check.required(path.field(field), "");
+/// A claim made for the pod.
+pub(crate) fn ephemeral(check: &mut Check, path: &Path, source: &Value) {
+    let (at, template) = (path.field("volumeClaimTemplate"), &source["volumeClaimTemplate"]);
+    if !template.is_object() {
+        check.required(at, "");
+        return;
+    }
+    let (metadata, given) = (at.field("metadata"), &template["metadata"]);
+    check.extend(validation::validate_annotations(&given["annotations"], &metadata.field("annotations")));
+    check.labels(&metadata.field("labels"), &given["labels"]);
+    for (field, _) in crate::amounts::entries(given).filter(|(_, value)| !value.is_null()) {
+        if !matches!(field.as_str(), "annotations" | "labels") {
+            check.forbidden(metadata.field(field), "cannot be set");
+        }
+    }
+    persistent_volume_claim::validate(check, &at.field("spec"), &template["spec"]);
+}
+
+/// Files with facts of the pod. Upstream names no index here.
+pub(crate) fn downward(check: &mut Check, path: &Path, source: &Value) {
+    for item in items(&source["items"]) {
+        downward_file(check, path, item);
     }
 }
 
-/// A path on the node.
-pub(crate) fn host_path(check: &mut Check, path: &Path, source: &Value) {
-    let at = string(&source["path"]);
-    if at.is_empty() {
+/// A file with a fact of the pod.
+pub(super) fn downward_file(check: &mut Check, path: &Path, item: &Value) {
+    if string(&item["path"]).is_empty() {
         check.required(path.field("path"), "");
-    } else if at.split('/').any(|part| part == "..") {
-        check.invalid(path.field("path"), &source["path"], "must not contain '..'");
     }
-    let kinds = ["BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
-    check.one_of(path.field("type"), &source["type"], &kinds);
-}
-
-fn mode(check: &mut Check, path: &Path, source: &Value) {
-    mode_of(check, path.field("defaultMode"), &source["defaultMode"]);
-}
-
-fn mode_of(check: &mut Check, path: Path, mode: &Value) {
-    if mode.as_i64().is_some_and(|m| !(0..=0o777).contains(&m)) {
-        check.invalid(path, mode, "must be a number between 0 and 0777 (octal), both inclusive");
-    }
-}
-
-fn key_paths(check: &mut Check, path: &Path, source: &Value) {
-    for (index, item) in items(&source["items"]).iter().enumerate() {
-        let path = path.field("items").index(index);
-        required(check, &path, item, "key");
-        required(check, &path, item, "path");
-        inner_path(check, path.field("path"), &item["path"]);
-        mode_of(check, path.field("mode"), &item["mode"]);
-    }
-}
-
-fn downward(check: &mut Check, path: &Path, source: &Value) {
-    for (index, item) in items(&source["items"]).iter().enumerate() {
-        let path = path.field("items").index(index);
-        required(check, &path, item, "path");
-        inner_path(check, path.field("path"), &item["path"]);
-        mode_of(check, path.field("mode"), &item["mode"]);
-        match (item["fieldRef"].is_object(), item["resourceFieldRef"].is_object()) {
-            (true, false) => field_ref(check, &path.field("fieldRef"), &item["fieldRef"], DOWNWARD),
-            (false, false) => check.required(path, "one of fieldRef and resourceFieldRef is required"),
-            (true, true) => {
-                check.invalid(
-                    path,
-                    &json!("resource"),
-                    "fieldRef and resourceFieldRef can not be specified simultaneously",
-                );
-            }
-            (false, true) => {}
-        }
-    }
-}
-
-fn projected(check: &mut Check, path: &Path, source: &Value) {
-    mode(check, path, source);
-    for (index, projection) in items(&source["sources"]).iter().enumerate() {
-        let path = path.field("sources").index(index);
-        for kind in ["secret", "configMap"] {
-            if projection[kind].is_object() {
-                required(check, &path.field(kind), &projection[kind], "name");
-                key_paths(check, &path.field(kind), &projection[kind]);
+    own_path(check, &path.field("path"), &item["path"]);
+    let (field, resource) = (&item["fieldRef"], &item["resourceFieldRef"]);
+    match (field.is_object(), resource.is_object()) {
+        (true, both) => {
+            field_ref(check, &path.field("fieldRef"), field, DOWNWARD);
+            if both {
+                let why = "fieldRef and resourceFieldRef can not be specified simultaneously";
+                check.invalid(path.clone(), &json!("resource"), why);
             }
         }
-        if projection["downwardAPI"].is_object() {
-            downward(check, &path.field("downwardAPI"), &projection["downwardAPI"]);
-        }
-        let token = &projection["serviceAccountToken"];
-        if token.is_object() {
-            let path = path.field("serviceAccountToken");
-            required(check, &path, token, "path");
-            if token["expirationSeconds"].as_i64().is_some_and(|n| n < 600) {
-                let why = "may not specify a duration less than 10 minutes";
-                check.invalid(path.field("expirationSeconds"), &token["expirationSeconds"], why);
-            }
-        }
-        if projection.as_object().is_some_and(|m| m.len() > 1) {
-            check.forbidden(path, "may not specify more than 1 volume type");
-        }
+        (false, true) => resource_field_ref(check, &path.field("resourceFieldRef"), resource, true),
+        (false, false) => check.required(path.clone(), "one of fieldRef and resourceFieldRef is required"),
     }
+    mode(check, path.field("mode"), &item["mode"]);
 }

@@ -1,7 +1,7 @@
 //! What a Service means where it is silent.
 
 use crate::column::{items, string};
-use crate::fields::{default, each, ensure, set, take};
+use crate::fields::{absent, default, each, ensure, set, take, within};
 use serde_json::{Value, json};
 
 pub(super) fn service(service: &mut Value) {
@@ -9,7 +9,7 @@ pub(super) fn service(service: &mut Value) {
     default(spec, "sessionAffinity", "None");
     if spec["sessionAffinity"] == "None" {
         take(spec, "sessionAffinityConfig");
-    } else {
+    } else if spec["sessionAffinity"] == "ClientIP" {
         default(ensure(ensure(spec, "sessionAffinityConfig"), "clientIP"), "timeoutSeconds", 10_800);
     }
     default(spec, "type", "ClusterIP");
@@ -31,6 +31,15 @@ pub(super) fn service(service: &mut Value) {
     }
     if kind == "LoadBalancer" {
         default(spec, "allocateLoadBalancerNodePorts", true);
+        within(service, "status", |status| {
+            within(status, "loadBalancer", |balancer| {
+                each(balancer, "ingress", |point| {
+                    if !absent(point, "ip") {
+                        default(point, "ipMode", "VIP");
+                    }
+                });
+            });
+        });
     }
 }
 

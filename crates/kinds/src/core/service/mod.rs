@@ -52,15 +52,17 @@ impl Rules for ServiceRules {
     }
 
     fn validate(&self, service: &Value) -> Vec<FieldError> {
-        Check::run(|check| validate::service(check, &service["spec"]))
+        Check::run(|check| validate::service(check, service))
     }
 
     fn validate_update(&self, new: &Value, old: &Value, part: Part) -> Vec<FieldError> {
-        if part != Part::Main {
-            return Vec::new();
-        }
-        let mut errors = self.validate(new);
-        errors.extend(Check::run(|check| validate::changed(check, &new["spec"], &old["spec"])));
-        errors
+        Check::run(|check| match part {
+            Part::Main => {
+                validate::changed(check, &new["spec"], &old["spec"]);
+                validate::service(check, new);
+            }
+            Part::Status => validate::status(check, new),
+            _ => {}
+        })
     }
 }

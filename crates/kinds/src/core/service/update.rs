@@ -4,18 +4,8 @@ use crate::column::{items, number, string};
 use crate::fields::{absent, carry, set, take};
 use serde_json::{Value, json};
 
-/// `clusterIP` and `clusterIPs[0]` say the same; a type that has none loses them.
+/// `clusterIP` and `clusterIPs[0]` say the same.
 pub(super) fn normalize(spec: &mut Value) {
-    if spec["type"] == "ExternalName" {
-        let fields =
-            ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy", "healthCheckNodePort"];
-        for field in fields {
-            if field != "clusterIP" || spec["clusterIP"] != "None" {
-                take(spec, field);
-            }
-        }
-        return;
-    }
     match (absent(spec, "clusterIP"), items(&spec["clusterIPs"]).is_empty()) {
         (false, true) => {
             let ip = spec["clusterIP"].clone();
@@ -29,6 +19,16 @@ pub(super) fn normalize(spec: &mut Value) {
     }
 }
 
+/// Whether a load balancer stands before it.
+pub(super) fn is_balanced(spec: &Value) -> bool {
+    spec["type"] == "LoadBalancer"
+}
+
+/// Whether it can be reached from outside.
+pub(super) fn external(spec: &Value) -> bool {
+    needs_node_ports(spec) || (spec["type"] == "ClusterIP" && !items(&spec["externalIPs"]).is_empty())
+}
+
 /// A client that sends what it once wrote does not lose what it was given.
 pub(super) fn carry_allocated(spec: &mut Value, old: &Value) {
     let (has, had) = (needs_address(spec), needs_address(old));
@@ -39,12 +39,8 @@ pub(super) fn carry_allocated(spec: &mut Value, old: &Value) {
         // only one of the twins was written
         take(spec, "clusterIPs");
     }
-    if !has {
-        for field in ["clusterIP", "clusterIPs"] {
-            if spec[field] == old[field] {
-                take(spec, field);
-            }
-        }
+    if !has && had {
+        drop_same(spec, old, &["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"]);
     }
     if has && had {
         for field in ["ipFamilies", "ipFamilyPolicy"] {
@@ -60,9 +56,20 @@ pub(super) fn carry_allocated(spec: &mut Value, old: &Value) {
     } else if !local(spec) && spec["healthCheckNodePort"] == old["healthCheckNodePort"] {
         take(spec, "healthCheckNodePort");
     }
-    if !needs_node_ports(spec) && items(&spec["externalIPs"]).is_empty() && needs_node_ports(old) {
-        take(spec, "externalTrafficPolicy");
-        take(spec, "allocateLoadBalancerNodePorts");
+    if external(old) && !external(spec) {
+        drop_same(spec, old, &["externalTrafficPolicy"]);
+    }
+    if is_balanced(old) && !is_balanced(spec) {
+        drop_same(spec, old, &["allocateLoadBalancerNodePorts", "loadBalancerClass"]);
+    }
+}
+
+/// What was only there because of the former type goes with it, unless it was just written.
+fn drop_same(spec: &mut Value, old: &Value, fields: &[&str]) {
+    for field in fields {
+        if spec[*field] == old[*field] {
+            take(spec, field);
+        }
     }
 }
 
