@@ -263,7 +263,7 @@ impl FieldError {
         Self::new(path, FieldErrorKind::Forbidden, detail)
     }
 
-    /// The same error, its value printed as `text`: upstream's own types have other names inside than on the wire.
+    /// The same error, its value printed as `text` (not at all if that is empty): upstream's own types have other names inside than on the wire.
     #[must_use]
     pub fn shown_as(mut self, text: impl Into<String>) -> Self {
         self.shown = Some(text.into());
@@ -280,6 +280,7 @@ impl FieldError {
         };
         let head = match &self.kind {
             FieldErrorKind::Required => "Required value".to_string(),
+            FieldErrorKind::Invalid(_) if self.shown.as_deref() == Some("") => "Invalid value".to_string(),
             FieldErrorKind::Invalid(v) => format!("Invalid value: {}", show(v)),
             FieldErrorKind::InvalidHidden => "Invalid value".to_string(),
             FieldErrorKind::Duplicate(v) => format!("Duplicate value: {}", show(v)),

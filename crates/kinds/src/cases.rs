@@ -201,7 +201,7 @@ fn workloads() {
     check(
         "apps/deployments",
         json!({"spec": {"strategy": {"type": "Fast"}}}),
-        "spec.strategy.type: Unsupported value: \"Fast\"",
+        "spec.strategy: Unsupported value: {\"Type\":\"Fast\",\"RollingUpdate\":null}",
     );
     check(
         "apps/deployments",
@@ -216,7 +216,7 @@ fn workloads() {
     check(
         "apps/statefulsets",
         json!({"spec": {"podManagementPolicy": "Any"}}),
-        "spec.podManagementPolicy: Unsupported value: \"Any\"",
+        "spec.podManagementPolicy: Invalid value: \"Any\"",
     );
     check_update("apps/statefulsets", json!({}), json!({"spec": {"replicas": 3}}), "");
     check_update(
@@ -297,11 +297,11 @@ fn storage() {
 #[test]
 fn nodes_and_addresses() {
     let taint = json!({"key": "k", "effect": "NoSchedule"});
-    check("nodes", json!({"spec": {"taints": [taint, taint]}}), "spec.taints[1]: Duplicate value");
+    check("nodes", json!({"spec": {"taints": [taint, taint]}}), "metadata.taints[1]: Duplicate value");
     check(
         "nodes",
         json!({"spec": {"taints": [{"key": "k", "effect": "Never"}]}}),
-        "spec.taints[0].effect: Unsupported value: \"Never\"",
+        "metadata.taints[0].effect: Unsupported value: \"Never\"",
     );
     check_update(
         "nodes",

@@ -137,29 +137,6 @@ impl Check {
         self.between(path, value, 0, i64::from(i32::MAX));
     }
 
-    /// An IP address of something that can be reached from elsewhere.
-    pub fn reachable_ip(&mut self, path: &Path, value: &Value) {
-        let text = string(value);
-        let Ok(ip) = text.parse::<IpAddr>() else {
-            self.invalid(path.clone(), &json!(text), "must be a valid IP address");
-            return;
-        };
-        let (local, local_group) = match ip {
-            IpAddr::V4(ip) => (ip.is_link_local(), ip.octets()[..3] == [224, 0, 0]),
-            IpAddr::V6(ip) => (ip.is_unicast_link_local(), ip.segments()[0] & 0xff0f == 0xff02),
-        };
-        for (found, why) in [
-            (ip.is_unspecified(), format!("may not be unspecified ({text})").as_str()),
-            (ip.is_loopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
-            (local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
-            (local_group, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"),
-        ] {
-            if found {
-                self.invalid(path.clone(), value, why);
-            }
-        }
-    }
-
     /// A map of labels.
     pub fn labels(&mut self, path: &Path, labels: &Value) {
         self.extend(validation::validate_labels(labels, path));

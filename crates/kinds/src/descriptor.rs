@@ -46,6 +46,8 @@ pub struct Kind {
     pub generation: bool,
     /// Whether `status` can only be written through the `status` subresource (and is cleared at creation).
     pub status: bool,
+    /// Whether a new object may bring its status along.
+    pub born_with_status: bool,
     /// How objects leave.
     pub deletion: Deletion,
     /// Whether PUT creates an object that does not exist.
@@ -311,6 +313,7 @@ impl Kind {
             rules: RuleSet::Fixed(&NoRules),
             generation: false,
             status: false,
+            born_with_status: false,
             deletion: Deletion::Plain,
             create_on_update: false,
             unconditional_update: true,
@@ -342,6 +345,12 @@ impl Kind {
             }
             i += 1;
         }
+        self
+    }
+
+    /// A new object may bring its status along.
+    pub const fn born_with_status(mut self) -> Self {
+        self.born_with_status = true;
         self
     }
 
@@ -473,7 +482,7 @@ impl Kind {
 
     /// Makes a decoded, defaulted object ready to be created: no status, first generation, initial state.
     pub fn prepare_create(&self, object: &mut Value) {
-        if let (true, Some(map)) = (self.status, object.as_object_mut()) {
+        if let (true, Some(map)) = (self.status && !self.born_with_status, object.as_object_mut()) {
             map.remove("status");
         }
         if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {

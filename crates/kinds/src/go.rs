@@ -120,6 +120,27 @@ pub const SERVICE_PORT: &[Field] = &[
 /// `core.NodeAddress`.
 pub const NODE_ADDRESS: &[Field] = &[Field("Type", "type", Show::Text), Field("Address", "address", Show::Text)];
 
+/// `apps.DeploymentStrategy`, `apps.DaemonSetUpdateStrategy`.
+pub const STRATEGY: &[Field] = &[
+    Field("Type", "type", Show::Text),
+    Field(
+        "RollingUpdate",
+        "rollingUpdate",
+        Show::Of(&[
+            Field("MaxUnavailable", "maxUnavailable", Show::Number),
+            Field("MaxSurge", "maxSurge", Show::Number),
+        ]),
+    ),
+];
+
+/// `apps.RollingUpdateStatefulSetStrategy`.
+pub const PARTITIONED: &[Field] =
+    &[Field("Partition", "partition", Show::Number), Field("MaxUnavailable", "maxUnavailable", Show::Null)];
+
+/// `apps.StatefulSetUpdateStrategy`.
+pub const PARTITIONED_STRATEGY: &[Field] =
+    &[Field("Type", "type", Show::Text), Field("RollingUpdate", "rollingUpdate", Show::Of(PARTITIONED))];
+
 /// `core.NodeSelectorTerm` and what is in it.
 pub fn node_selector_term(term: &Value) -> String {
     let list = |field: &str| match term[field].as_array() {

@@ -1,47 +1,60 @@
-//! What workloads have in common: a selector, a template that it must match, and a strategy.
+//! What workloads have in common: a selector, a template that it must match, bounds of a rolling update, and a status of counts.
 
 use crate::check::{Check, filled, path};
-use crate::column::{items, string};
+use crate::column::{items, number, string};
 use crate::core::pod::validate as pod;
 use coracle_api::{FieldError, LabelSelector, Path};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// Selector and template of an `apps/v1` workload; `named` as its messages call it.
-pub fn validate(check: &mut Check, object: &Value, named: &str) {
-    let (at, spec) = (path("spec"), &object["spec"]);
-    check.none_negative(&at, spec, &["replicas", "minReadySeconds", "revisionHistoryLimit"]);
-    let selector = &spec["selector"];
+/// The selector at `path`, which must be there; `named` as its messages call the workload.
+pub fn selector(check: &mut Check, path: &Path, selector: &Value, named: &str) {
     if !selector.is_object() {
-        check.required(at.field("selector"), "");
-    } else {
-        check.selector(&at.field("selector"), selector);
-        if !filled(selector, "matchLabels") && !filled(selector, "matchExpressions") {
-            check.invalid(at.field("selector"), selector, format!("empty selector is invalid for {named}"));
-        }
+        check.required(path.clone(), "");
+        return;
     }
-    let labels = labels(&spec["template"]);
-    let matcher = serde_json::from_value(selector.clone()).ok().and_then(|s| LabelSelector::from_spec(&s).ok());
-    if matcher.is_some_and(|m| !m.matches(&labels)) {
-        let at = at.field("template").field("metadata").field("labels");
-        let why = "`selector` does not match template `labels`";
-        check.invalid(at, &json!(labels), why);
-    }
-    template(check, &at.field("template"), &with_claims(spec), named);
+    check.selector(path, selector);
+    empty_selector(check, path, selector, named);
 }
 
-/// The template as its pods will be: with a volume for each claim template, which wins over a volume of the same name.
-fn with_claims(spec: &Value) -> Value {
-    let mut template = spec["template"].clone();
-    for claim in items(&spec["volumeClaimTemplates"]) {
-        let name = &claim["metadata"]["name"];
-        let volumes = &mut template["spec"]["volumes"];
-        let mut all = volumes.as_array().cloned().unwrap_or_default();
-        all.retain(|volume| volume["name"] != *name);
-        all.push(json!({"name": name, "persistentVolumeClaim": {"claimName": name}}));
-        *volumes = json!(all);
+/// A selector that is there does not select everything.
+pub fn empty_selector(check: &mut Check, path: &Path, selector: &Value, named: &str) {
+    if selector.is_object() && !filled(selector, "matchLabels") && !filled(selector, "matchExpressions") {
+        check.invalid(path.clone(), selector, format!("empty selector is invalid for {named}"));
     }
-    template
+}
+
+/// Selector and template, as Deployment and ReplicaSet share them.
+pub fn replicated(check: &mut Check, path: &Path, spec: &Value) {
+    let (at, of) = (path.field("selector"), &spec["selector"]);
+    selector(check, &at, of, "deployment");
+    if selected(check, path, of, &spec["template"]) {
+        template(check, &path.field("template"), &spec["template"], "ReplicaSet");
+    } else {
+        check.invalid(at, of, "invalid label selector");
+    }
+}
+
+/// The selector matches the template's labels; `path` is that of the spec. Says whether the selector can be read at all.
+pub fn selected(check: &mut Check, path: &Path, selector: &Value, template: &Value) -> bool {
+    let matches = if selector.is_null() {
+        Some(false) // nothing is selected without a selector
+    } else {
+        let readable = serde_json::from_value(selector.clone()).ok();
+        readable.and_then(|s| LabelSelector::from_spec(&s).ok()).map(|matcher| matcher.matches(&labels(template)))
+    };
+    if matches == Some(false) {
+        let at = path.field("template").field("metadata").field("labels");
+        check.invalid(at, &template["metadata"]["labels"], "`selector` does not match template `labels`");
+    }
+    matches.is_some()
+}
+
+/// Both bounds of a rolling update are counts or percentages.
+pub fn bounds(check: &mut Check, path: &Path, rolling: &Value) {
+    for field in ["maxUnavailable", "maxSurge"] {
+        check.count_or_percent(path.field(field), &rolling[field]);
+    }
 }
 
 /// The labels of a template.
@@ -53,9 +66,14 @@ pub fn labels(template: &Value) -> BTreeMap<String, String> {
 /// A template of pods that are replaced when they end.
 pub fn template(check: &mut Check, path: &Path, template: &Value, named: &str) {
     pod::template(check, path, template);
+    lasting(check, path, template, named);
+}
+
+/// Pods that are replaced when they end always start again, and have no deadline.
+pub fn lasting(check: &mut Check, path: &Path, template: &Value, named: &str) {
     let spec = path.field("spec");
     let policy = string(&template["spec"]["restartPolicy"]);
-    if !policy.is_empty() && policy != "Always" {
+    if policy != "Always" {
         check.push(FieldError::not_supported(spec.field("restartPolicy"), policy, &["Always"]));
     }
     if !template["spec"]["activeDeadlineSeconds"].is_null() {
@@ -64,24 +82,118 @@ pub fn template(check: &mut Check, path: &Path, template: &Value, named: &str) {
     }
 }
 
-/// A rolling update's two bounds; `zero` forbids both to be 0.
-pub fn rolling(check: &mut Check, path: &Path, rolling: &Value) {
-    for field in ["maxUnavailable", "maxSurge"] {
-        check.count_or_percent(path.field(field), &rolling[field]);
-        let over =
-            string(&rolling[field]).strip_suffix('%').and_then(|p| p.parse::<i64>().ok()).is_some_and(|p| p > 100);
-        if over && field == "maxUnavailable" {
-            check.invalid(path.field(field), &rolling[field], "must not be greater than 100%");
-        }
+/// A count or percentage of at most 100%.
+pub fn at_most_all(check: &mut Check, path: Path, value: &Value) {
+    if percentage(value).is_some_and(|p| p > 100) {
+        check.invalid(path, value, "must not be greater than 100%");
     }
+}
+
+fn percentage(value: &Value) -> Option<i64> {
+    value.as_str()?.strip_suffix('%')?.parse().ok()
 }
 
 /// Whether a count or percentage is zero.
 pub fn is_zero(value: &Value) -> bool {
-    value == 0 || value == "0%" || value.is_null()
+    percentage(value).unwrap_or_else(|| number(value)) == 0
 }
 
 /// A template's containers, for tests of emptiness.
 pub fn has_template(spec: &Value) -> bool {
     !items(&spec["template"]["spec"]["containers"]).is_empty()
+}
+
+/// The counts of a workload's status: none is negative, and none is larger than those that it is part of.
+pub struct Counts {
+    /// All of them, in the order in which they are judged.
+    pub fields: &'static [&'static str],
+    /// (part, whole, what is said if the part is larger).
+    pub parts: &'static [(&'static str, &'static str, &'static str)],
+}
+
+const OF_ALL: &str = "cannot be greater than status.replicas";
+
+/// ReplicationController and ReplicaSet.
+pub const REPLICAS: Counts = Counts {
+    fields: &["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"],
+    parts: &[
+        ("fullyLabeledReplicas", "replicas", OF_ALL),
+        ("readyReplicas", "replicas", OF_ALL),
+        ("availableReplicas", "replicas", OF_ALL),
+        ("availableReplicas", "readyReplicas", "cannot be greater than readyReplicas"),
+    ],
+};
+
+/// Deployment.
+pub const DEPLOYMENT: Counts = Counts {
+    fields: &[
+        "observedGeneration",
+        "replicas",
+        "updatedReplicas",
+        "readyReplicas",
+        "availableReplicas",
+        "unavailableReplicas",
+        "terminatingReplicas",
+        "collisionCount",
+    ],
+    parts: &[
+        ("updatedReplicas", "replicas", OF_ALL),
+        ("readyReplicas", "replicas", OF_ALL),
+        ("availableReplicas", "replicas", OF_ALL),
+        ("availableReplicas", "readyReplicas", "cannot be greater than readyReplicas"),
+    ],
+};
+
+/// StatefulSet.
+pub const STATEFUL_SET: Counts = Counts {
+    fields: &[
+        "replicas",
+        "readyReplicas",
+        "currentReplicas",
+        "updatedReplicas",
+        "availableReplicas",
+        "observedGeneration",
+        "collisionCount",
+    ],
+    parts: &[
+        ("readyReplicas", "replicas", OF_ALL),
+        ("currentReplicas", "replicas", OF_ALL),
+        ("updatedReplicas", "replicas", OF_ALL),
+        ("availableReplicas", "replicas", OF_ALL),
+        ("availableReplicas", "readyReplicas", "cannot be greater than status.readyReplicas"),
+    ],
+};
+
+/// DaemonSet.
+pub const DAEMON_SET: Counts = Counts {
+    fields: &[
+        "currentNumberScheduled",
+        "numberMisscheduled",
+        "desiredNumberScheduled",
+        "numberReady",
+        "observedGeneration",
+        "updatedNumberScheduled",
+        "numberAvailable",
+        "numberUnavailable",
+        "collisionCount",
+    ],
+    parts: &[],
+};
+
+impl Counts {
+    /// Judges the status of `new`, which was `old`.
+    pub fn check(&self, check: &mut Check, new: &Value, old: &Value) {
+        let (at, status) = (path("status"), &new["status"]);
+        check.none_negative(&at, status, self.fields);
+        for (part, whole, why) in self.parts {
+            if number(&status[*part]) > number(&status[*whole]) {
+                check.invalid(at.field(part), &status[*part], why);
+            }
+        }
+        // a count of names that were taken only grows: it makes the next name
+        let (now, before) = (&status["collisionCount"], &old["status"]["collisionCount"]);
+        if before.is_number() && number(now) < number(before) {
+            check.invalid(at.field("collisionCount"), &json!(number(now)), "cannot be decremented");
+        }
+    }
 }

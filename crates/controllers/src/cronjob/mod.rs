@@ -1,7 +1,6 @@
 //! CronJob: a job whenever the schedule says so.
 
 mod plan;
-mod schedule;
 #[cfg(test)]
 mod tests;
 

@@ -1,8 +1,8 @@
 //! One look at a cron job: which of its jobs run, whether the next is due, which old ones go.
 
-use super::schedule::Schedule;
 use crate::job::plan::is_finished;
 use coracle_client::{EventType, Typed};
+use coracle_kinds::batch::schedule::Schedule;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use k8s_openapi::{
     api::{

@@ -31,21 +31,16 @@ struct RevisionRules;
 impl Rules for RevisionRules {
     fn validate(&self, object: &Value) -> Vec<FieldError> {
         Check::run(|check| {
-            check.not_negative(path("revision"), &object["revision"]);
             if object["data"].is_null() {
                 check.required(path("data"), "data is mandatory");
             }
+            check.not_negative(path("revision"), &object["revision"]);
         })
     }
 
-    fn validate_update(&self, new: &Value, old: &Value, part: Part) -> Vec<FieldError> {
-        if part != Part::Main {
-            return Vec::new();
-        }
+    fn validate_update(&self, new: &Value, old: &Value, _: Part) -> Vec<FieldError> {
         let mut errors = self.validate(new);
-        errors.extend(Check::run(|check| {
-            check.immutable(path("data"), &new["data"], &old["data"]);
-        }));
+        errors.extend(Check::run(|check| check.immutable(path("data"), &new["data"], &old["data"])));
         errors
     }
 }

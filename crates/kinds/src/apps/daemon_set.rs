@@ -1,12 +1,13 @@
 //! DaemonSet: one pod on every node.
 
 use crate::check::{Check, path};
-use crate::column::{AGE, CONTAINERS, Column, IMAGES, NAME, SELECTOR, labels, number};
+use crate::column::{AGE, CONTAINERS, Column, IMAGES, NAME, SELECTOR, labels, number, string};
 use crate::core::pod;
 use crate::descriptor::{Kind, Part, Rules, Subresource};
 use crate::fields::{default, ensure};
-use crate::workload;
-use coracle_api::{FieldError, Status};
+use crate::go;
+use crate::workload::{self, is_zero};
+use coracle_api::{FieldError, Path, Status};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use serde_json::{Value, json};
 
@@ -55,35 +56,54 @@ impl Rules for DaemonSetRules {
     }
 
     fn validate(&self, object: &Value) -> Vec<FieldError> {
-        Check::run(|check| {
-            workload::validate(check, object, "daemon set");
-            let under = path("spec").field("updateStrategy");
-            let strategy = &object["spec"]["updateStrategy"];
-            check.required_one_of(under.field("type"), &strategy["type"], &["RollingUpdate", "OnDelete"]);
-            let rolling = &strategy["rollingUpdate"];
-            if strategy["type"] == "RollingUpdate" {
-                let under = under.field("rollingUpdate");
-                workload::rolling(check, &under, rolling);
-                match (workload::is_zero(&rolling["maxUnavailable"]), workload::is_zero(&rolling["maxSurge"])) {
-                    (true, true) => check.required(under.field("maxUnavailable"), "cannot be 0 when maxSurge is 0"),
-                    (false, false) => {
-                        let why = "may not be set when maxUnavailable is non-zero";
-                        check.invalid(under.field("maxSurge"), &rolling["maxSurge"], why);
-                    }
-                    _ => {}
-                }
-            }
-        })
+        Check::run(|check| daemon_set(check, &object["spec"]))
     }
 
     fn validate_update(&self, new: &Value, old: &Value, part: Part) -> Vec<FieldError> {
-        if part != Part::Main {
-            return Vec::new();
+        Check::run(|check| match part {
+            Part::Status => workload::DAEMON_SET.check(check, new, old),
+            _ => {
+                daemon_set(check, &new["spec"]);
+                check.immutable(path("spec").field("selector"), &new["spec"]["selector"], &old["spec"]["selector"]);
+            }
+        })
+    }
+}
+
+fn daemon_set(check: &mut Check, spec: &Value) {
+    let at = path("spec");
+    let (selector, template) = (&spec["selector"], &spec["template"]);
+    check.selector(&at.field("selector"), selector);
+    workload::selected(check, &at, selector, template);
+    workload::empty_selector(check, &at.field("selector"), selector, "daemonset");
+    workload::template(check, &at.field("template"), template, "DaemonSet");
+    check.not_negative(at.field("minReadySeconds"), &spec["minReadySeconds"]);
+    strategy(check, &at.field("updateStrategy"), &spec["updateStrategy"]);
+    check.not_negative(at.field("revisionHistoryLimit"), &spec["revisionHistoryLimit"]);
+}
+
+fn strategy(check: &mut Check, path: &Path, strategy: &Value) {
+    let (at, rolling) = (path.field("rollingUpdate"), &strategy["rollingUpdate"]);
+    match string(&strategy["type"]) {
+        "OnDelete" => {}
+        "RollingUpdate" if !rolling.is_object() => check.required(at, ""),
+        "RollingUpdate" => {
+            workload::bounds(check, &at, rolling);
+            for field in ["maxUnavailable", "maxSurge"] {
+                workload::at_most_all(check, at.field(field), &rolling[field]);
+            }
+            match (is_zero(&rolling["maxUnavailable"]), is_zero(&rolling["maxSurge"])) {
+                (true, true) => check.required(at.field("maxUnavailable"), "cannot be 0 when maxSurge is 0"),
+                (false, false) => {
+                    let why = "may not be set when maxUnavailable is non-zero";
+                    check.invalid(at.field("maxSurge"), &rolling["maxSurge"], why);
+                }
+                _ => {}
+            }
         }
-        let mut errors = self.validate(new);
-        errors.extend(Check::run(|check| {
-            check.immutable(path("spec").field("selector"), &new["spec"]["selector"], &old["spec"]["selector"]);
-        }));
-        errors
+        _ => {
+            let wrong = FieldError::not_supported(path, strategy.clone(), &["RollingUpdate", "OnDelete"]);
+            check.push(wrong.shown_as(go::show(strategy, go::STRATEGY)));
+        }
     }
 }

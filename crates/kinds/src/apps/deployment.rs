@@ -1,12 +1,13 @@
 //! Deployment: interchangeable pods that roll from one template to the next.
 
 use crate::check::{Check, path};
-use crate::column::{AGE, CONTAINERS, Column, IMAGES, NAME, SELECTOR, number};
+use crate::column::{AGE, CONTAINERS, Column, IMAGES, NAME, SELECTOR, number, string};
 use crate::core::pod;
 use crate::descriptor::{Kind, Part, Rules, Subresource};
 use crate::fields::{default, ensure};
-use crate::workload;
-use coracle_api::{FieldError, Status};
+use crate::go;
+use crate::workload::{self, is_zero};
+use coracle_api::{FieldError, Path, Status};
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::{Value, json};
 
@@ -57,40 +58,51 @@ impl Rules for DeploymentRules {
     }
 
     fn validate(&self, object: &Value) -> Vec<FieldError> {
-        Check::run(|check| {
-            workload::validate(check, object, "deployment");
-            let (at, spec) = (path("spec"), &object["spec"]);
-            let (under, strategy) = (at.field("strategy"), &spec["strategy"]);
-            check.required_one_of(under.field("type"), &strategy["type"], &["Recreate", "RollingUpdate"]);
-            let rolling = &strategy["rollingUpdate"];
-            if strategy["type"] == "Recreate" && rolling.is_object() {
-                let why = "may not be specified when strategy `type` is 'Recreate'";
-                check.forbidden(under.field("rollingUpdate"), why);
-            } else if rolling.is_object() {
-                let under = under.field("rollingUpdate");
-                workload::rolling(check, &under, rolling);
-                if workload::is_zero(&rolling["maxUnavailable"]) && workload::is_zero(&rolling["maxSurge"]) {
-                    let why = "may not be 0 when `maxSurge` is 0";
-                    check.invalid(under.field("maxUnavailable"), &rolling["maxUnavailable"], why);
-                }
-            }
-            check.not_negative(at.field("progressDeadlineSeconds"), &spec["progressDeadlineSeconds"]);
-            let deadline = spec["progressDeadlineSeconds"].as_i64();
-            if deadline.is_some_and(|d| d <= spec["minReadySeconds"].as_i64().unwrap_or(0)) {
-                let why = "must be greater than minReadySeconds";
-                check.invalid(at.field("progressDeadlineSeconds"), &spec["progressDeadlineSeconds"], why);
-            }
-        })
+        Check::run(|check| deployment(check, &object["spec"]))
     }
 
     fn validate_update(&self, new: &Value, old: &Value, part: Part) -> Vec<FieldError> {
-        if part != Part::Main {
-            return Vec::new();
+        Check::run(|check| match part {
+            Part::Status => workload::DEPLOYMENT.check(check, new, old),
+            _ => {
+                deployment(check, &new["spec"]);
+                check.immutable(path("spec").field("selector"), &new["spec"]["selector"], &old["spec"]["selector"]);
+            }
+        })
+    }
+}
+
+fn deployment(check: &mut Check, spec: &Value) {
+    let at = path("spec");
+    check.not_negative(at.field("replicas"), &spec["replicas"]);
+    workload::replicated(check, &at, spec);
+    strategy(check, &at.field("strategy"), &spec["strategy"]);
+    check.none_negative(&at, spec, &["minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"]);
+    let deadline = &spec["progressDeadlineSeconds"];
+    if deadline.as_i64().is_some_and(|d| d <= number(&spec["minReadySeconds"])) {
+        check.invalid(at.field("progressDeadlineSeconds"), deadline, "must be greater than minReadySeconds");
+    }
+}
+
+fn strategy(check: &mut Check, path: &Path, strategy: &Value) {
+    let (at, rolling) = (path.field("rollingUpdate"), &strategy["rollingUpdate"]);
+    match string(&strategy["type"]) {
+        "Recreate" if rolling.is_object() => {
+            check.forbidden(at, "may not be specified when strategy `type` is 'Recreate'");
         }
-        let mut errors = self.validate(new);
-        errors.extend(Check::run(|check| {
-            check.immutable(path("spec").field("selector"), &new["spec"]["selector"], &old["spec"]["selector"]);
-        }));
-        errors
+        "Recreate" => {}
+        "RollingUpdate" if !rolling.is_object() => check.required(at, "this should be defaulted and never be nil"),
+        "RollingUpdate" => {
+            workload::bounds(check, &at, rolling);
+            let least = &rolling["maxUnavailable"];
+            if is_zero(least) && is_zero(&rolling["maxSurge"]) {
+                check.invalid(at.field("maxUnavailable"), least, "may not be 0 when `maxSurge` is 0");
+            }
+            workload::at_most_all(check, at.field("maxUnavailable"), least);
+        }
+        _ => {
+            let wrong = FieldError::not_supported(path, strategy.clone(), &["Recreate", "RollingUpdate"]);
+            check.push(wrong.shown_as(go::show(strategy, go::STRATEGY)));
+        }
     }
 }

@@ -46,19 +46,21 @@ impl Rules for ReplicaSetRules {
     }
 
     fn validate(&self, object: &Value) -> Vec<FieldError> {
-        Check::run(|check| {
-            workload::validate(check, object, "replica set");
-        })
+        Check::run(|check| replica_set(check, &object["spec"]))
     }
 
     fn validate_update(&self, new: &Value, old: &Value, part: Part) -> Vec<FieldError> {
-        if part != Part::Main {
-            return Vec::new();
-        }
-        let mut errors = self.validate(new);
-        errors.extend(Check::run(|check| {
-            check.immutable(path("spec").field("selector"), &new["spec"]["selector"], &old["spec"]["selector"]);
-        }));
-        errors
+        Check::run(|check| match part {
+            Part::Status => workload::REPLICAS.check(check, new, old),
+            _ => {
+                replica_set(check, &new["spec"]);
+                check.immutable(path("spec").field("selector"), &new["spec"]["selector"], &old["spec"]["selector"]);
+            }
+        })
     }
+}
+
+fn replica_set(check: &mut Check, spec: &Value) {
+    check.none_negative(&path("spec"), spec, &["replicas", "minReadySeconds"]);
+    workload::replicated(check, &path("spec"), spec);
 }

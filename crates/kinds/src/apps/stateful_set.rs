@@ -1,13 +1,14 @@
 //! StatefulSet: pods with names, records and volumes of their own.
 
 use crate::check::{Check, path};
-use crate::column::{AGE, CONTAINERS, Column, IMAGES, NAME, number};
+use crate::column::{AGE, CONTAINERS, Column, IMAGES, NAME, items, number, string};
 use crate::core::{persistent_volume_claim, pod};
 use crate::descriptor::{Kind, Part, Rules, Subresource};
-use crate::fields::carry;
-use crate::fields::{default, each, ensure, set};
-use crate::workload;
-use coracle_api::{FieldError, Status};
+use crate::fields::{carry, default, each, ensure, same, set};
+use crate::go;
+use crate::place::Place;
+use crate::workload::{self, is_zero};
+use coracle_api::{FieldError, Path, Status, validation};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use serde_json::{Value, json};
 
@@ -62,45 +63,101 @@ impl Rules for StatefulSetRules {
     }
 
     fn validate(&self, object: &Value) -> Vec<FieldError> {
-        Check::run(|check| {
-            workload::validate(check, object, "statefulset");
-            let (at, spec) = (path("spec"), &object["spec"]);
-            let orders = ["OrderedReady", "Parallel"];
-            check.required_one_of(at.field("podManagementPolicy"), &spec["podManagementPolicy"], &orders);
-            let (under, strategy) = (at.field("updateStrategy"), &spec["updateStrategy"]);
-            check.required_one_of(under.field("type"), &strategy["type"], &["RollingUpdate", "OnDelete"]);
-            let rolling = &strategy["rollingUpdate"];
-            if strategy["type"] == "OnDelete" && rolling.is_object() {
-                let why = "only allowed for updateStrategy 'RollingUpdate'";
-                check.invalid(under.field("rollingUpdate"), rolling, why);
-            }
-            check.not_negative(under.field("rollingUpdate").field("partition"), &rolling["partition"]);
-            check.count_or_percent(under.field("rollingUpdate").field("maxUnavailable"), &rolling["maxUnavailable"]);
-            check.not_negative(at.field("ordinals").field("start"), &spec["ordinals"]["start"]);
-            for field in ["whenDeleted", "whenScaled"] {
-                let at = at.field("persistentVolumeClaimRetentionPolicy").field(field);
-                check.one_of(at, &spec["persistentVolumeClaimRetentionPolicy"][field], &["Retain", "Delete"]);
-            }
-        })
+        Check::run(|check| stateful_set(check, &object["spec"]))
     }
 
     fn validate_update(&self, new: &Value, old: &Value, part: Part) -> Vec<FieldError> {
-        if part != Part::Main {
-            return Vec::new();
-        }
-        let mut errors = self.validate(new);
-        errors.extend(Check::run(|check| {
-            let mut munged = new["spec"].clone();
-            for field in CHANGEABLE {
-                carry(&mut munged, &old["spec"], field);
+        Check::run(|check| match part {
+            Part::Status => workload::STATEFUL_SET.check(check, new, old),
+            _ => {
+                stateful_set(check, &new["spec"]);
+                let mut munged = new["spec"].clone();
+                for field in CHANGEABLE {
+                    carry(&mut munged, &old["spec"], field);
+                }
+                if !same(&munged, &old["spec"]) {
+                    check.forbidden(path("spec"), ONLY);
+                }
             }
-            if munged != old["spec"] {
-                check.forbidden(path("spec"), ONLY);
-            }
-        }));
-        errors
+        })
     }
 }
+
+fn stateful_set(check: &mut Check, spec: &Value) {
+    let at = path("spec");
+    let (field, order) = (at.field("podManagementPolicy"), &spec["podManagementPolicy"]);
+    match string(order) {
+        "" => check.required(field, ""),
+        "OrderedReady" | "Parallel" => {}
+        _ => check.invalid(field, order, "must be 'OrderedReady' or 'Parallel'"),
+    }
+    strategy(check, &at.field("updateStrategy"), &spec["updateStrategy"]);
+    let retention = Place::at(at.field(RETENTION), &spec[RETENTION]);
+    if retention.given() {
+        for field in ["whenDeleted", "whenScaled"] {
+            check.among(&retention.field(field), &["Retain", "Delete"]);
+        }
+    }
+    check.none_negative(&at, spec, &["replicas", "minReadySeconds"]);
+    check.not_negative(at.field("ordinals").field("start"), &spec["ordinals"]["start"]);
+    check.not_negative(at.field("revisionHistoryLimit"), &spec["revisionHistoryLimit"]);
+    check.text(at.field("serviceName"), &spec["serviceName"], validation::dns1123_label);
+    workload::selector(check, &at.field("selector"), &spec["selector"], "statefulset");
+    if workload::selected(check, &at, &spec["selector"], &spec["template"]) {
+        pod::validate::template(check, &at.field("template"), &with_claims(spec));
+    } else {
+        check.invalid(at.field("selector"), &spec["selector"], "");
+    }
+    workload::lasting(check, &at.field("template"), &spec["template"], "StatefulSet");
+    for (index, claim) in items(&spec["volumeClaimTemplates"]).iter().enumerate() {
+        let (at, metadata) = (at.field("volumeClaimTemplates").index(index), &claim["metadata"]);
+        check.labels(&at.field("metadata").field("labels"), &metadata["labels"]);
+        let notes = at.field("metadata").field("annotations");
+        check.extend(validation::validate_annotations(&metadata["annotations"], &notes));
+        persistent_volume_claim::validate(check, &at.field("spec"), &claim["spec"]);
+    }
+}
+
+/// The template as its pods will be: with a volume for each claim template, which wins over a volume of the same name.
+fn with_claims(spec: &Value) -> Value {
+    let mut template = spec["template"].clone();
+    for claim in items(&spec["volumeClaimTemplates"]) {
+        let name = &claim["metadata"]["name"];
+        let volumes = &mut template["spec"]["volumes"];
+        let mut all = volumes.as_array().cloned().unwrap_or_default();
+        all.retain(|volume| volume["name"] != *name);
+        all.push(json!({"name": name, "persistentVolumeClaim": {"claimName": name}}));
+        *volumes = json!(all);
+    }
+    template
+}
+
+fn strategy(check: &mut Check, path: &Path, strategy: &Value) {
+    let (at, rolling) = (path.field("rollingUpdate"), &strategy["rollingUpdate"]);
+    match string(&strategy["type"]) {
+        "" => check.required(path.clone(), ""),
+        "OnDelete" if rolling.is_object() => {
+            let wrong = FieldError::invalid(at, rolling.clone(), "only allowed for updateStrategy 'RollingUpdate'");
+            check.push(wrong.shown_as(go::show(rolling, go::PARTITIONED)));
+        }
+        "OnDelete" => {}
+        "RollingUpdate" => {
+            check.not_negative(at.field("partition"), &rolling["partition"]);
+            let (at, most) = (at.field("maxUnavailable"), &rolling["maxUnavailable"]);
+            check.count_or_percent(at.clone(), most);
+            if !most.is_null() && is_zero(most) {
+                check.invalid(at.clone(), most, "cannot be 0");
+            }
+            workload::at_most_all(check, at, most);
+        }
+        _ => {
+            let wrong = FieldError::invalid(path, strategy.clone(), "must be 'RollingUpdate' or 'OnDelete'");
+            check.push(wrong.shown_as(go::show(strategy, go::PARTITIONED_STRATEGY)));
+        }
+    }
+}
+
+const RETENTION: &str = "persistentVolumeClaimRetentionPolicy";
 
 const CHANGEABLE: &[&str] = &[
     "replicas",

@@ -1,5 +1,6 @@
 //! ConfigMap: configuration as keys and values.
 
+use crate::amounts::entries;
 use crate::check::{Check, path};
 use crate::column::string;
 use crate::column::{AGE, Column, NAME};
@@ -24,20 +25,23 @@ struct ConfigMapRules;
 impl Rules for ConfigMapRules {
     fn validate(&self, object: &Value) -> Vec<FieldError> {
         Check::run(|check| {
-            let (data, binary) = (object["data"].as_object(), object["binaryData"].as_object());
-            let keys =
-                |name: &'static str| object[name].as_object().into_iter().flatten().map(move |(key, _)| (name, key));
-            for (name, key) in keys("data").chain(keys("binaryData")) {
-                check.text(path(name).key(key), &json!(key), validation::config_map_key);
-                if name == "data" && binary.is_some_and(|b| b.contains_key(key)) {
-                    check.invalid(path(name).key(key), &json!(key), "duplicate of key present in binaryData");
+            let (data, binary) = (&object["data"], &object["binaryData"]);
+            let mut size = 0;
+            for (key, value) in entries(data) {
+                let at = path("data").key(key);
+                check.word(&at, &json!(key), validation::config_map_key);
+                if binary.get(key).is_some() {
+                    check.invalid(at, &json!(key), "duplicate of key present in binaryData");
                 }
+                size += string(value).len();
             }
-            let size = |map: Option<&serde_json::Map<String, Value>>| -> usize {
-                map.into_iter().flatten().map(|(_, value)| string(value).len()).sum()
-            };
-            if size(data) + size(binary) * 3 / 4 > MAX_SIZE {
-                check.push(FieldError::new("", FieldErrorKind::TooLong(MAX_SIZE), ""));
+            for (key, value) in entries(binary) {
+                check.word(&path("binaryData").key(key), &json!(key), validation::config_map_key);
+                size += decoded(string(value));
+            }
+            if size > MAX_SIZE {
+                // the whole object is meant
+                check.push(FieldError::new("[]", FieldErrorKind::TooLong(MAX_SIZE), ""));
             }
         })
     }
@@ -46,12 +50,15 @@ impl Rules for ConfigMapRules {
         if part != Part::Main {
             return Vec::new();
         }
-        let mut errors = self.validate(new);
-        errors.extend(Check::run(|check| {
-            frozen(check, new, old, &["data", "binaryData"]);
-        }));
+        let mut errors = Check::run(|check| frozen(check, new, old, &["data", "binaryData"]));
+        errors.extend(self.validate(new));
         errors
     }
+}
+
+/// How many bytes a text in base64 stands for.
+pub(crate) fn decoded(text: &str) -> usize {
+    (text.len() / 4 * 3).saturating_sub(text.bytes().rev().take_while(|b| *b == b'=').count())
 }
 
 /// All values of one ConfigMap or Secret together.

@@ -1,9 +1,10 @@
 //! Endpoints: the older list of a Service's addresses.
 
 use crate::check::{Check, filled, path};
-use crate::column::{AGE, Column, NAME, items, or_none, string};
+use crate::column::{AGE, Column, NAME, items, number, or_none, string};
 use crate::descriptor::{Kind, Rules};
 use crate::fields::{default, each};
+use crate::place::Place;
 use coracle_api::validation;
 use coracle_api::{FieldError, Status};
 use k8s_openapi::api::core::v1::Endpoints;
@@ -58,8 +59,12 @@ impl Rules for EndpointsRules {
                 for list in ["addresses", "notReadyAddresses"] {
                     for (index, address) in items(&subset[list]).iter().enumerate() {
                         let at = at.field(list).index(index);
-                        check.required_text(at.field("ip"), &address["ip"], validation::ip);
+                        check.word(&at.field("ip"), &address["ip"], validation::ip);
                         check.text(at.field("hostname"), &address["hostname"], validation::dns1123_label);
+                        if address["nodeName"].is_string() {
+                            check.word(&at.field("nodeName"), &address["nodeName"], validation::dns1123_subdomain);
+                        }
+                        check.no_special_ip(&Place::at(at.field("ip"), &address["ip"]));
                     }
                 }
                 for (index, port) in items(&subset["ports"]).iter().enumerate() {
@@ -68,8 +73,11 @@ impl Rules for EndpointsRules {
                         check.required(ports.field("name"), "");
                     }
                     check.text(ports.field("name"), &port["name"], validation::dns1123_label);
-                    check.port(ports.field("port"), &port["port"]);
+                    check.port(ports.field("port"), &json!(number(&port["port"])));
                     check.required_one_of(ports.field("protocol"), &port["protocol"], &["SCTP", "TCP", "UDP"]);
+                    if port["appProtocol"].is_string() {
+                        check.word(&ports.field("appProtocol"), &port["appProtocol"], validation::qualified_name);
+                    }
                 }
             }
         })

@@ -1,4 +1,4 @@
-//! Core kinds without rules of their own.
+//! Core kinds that are little but columns; rules of those that have some stand in files of their own.
 
 use crate::column::{AGE, Column, DEFAULT, NAME, items, string};
 use crate::descriptor::{Kind, Subresource};
@@ -20,12 +20,15 @@ pub static COMPONENT_STATUS: Kind = {
 };
 
 /// LimitRange.
-pub static LIMIT_RANGE: Kind =
-    Kind::new::<LimitRange>("limitrange", "io.k8s.api.core.v1.LimitRange").short(&["limits"]).columns(DEFAULT);
+pub static LIMIT_RANGE: Kind = Kind::new::<LimitRange>("limitrange", "io.k8s.api.core.v1.LimitRange")
+    .short(&["limits"])
+    .rules(&super::limit_range::LimitRangeRules)
+    .columns(DEFAULT);
 
 /// ResourceQuota.
 pub static RESOURCE_QUOTA: Kind = Kind::new::<ResourceQuota>("resourcequota", QUOTA)
     .short(&["quota"])
+    .rules(&super::resource_quota::QuotaRules)
     .subresources(&[Subresource::status::<ResourceQuota>(QUOTA)])
     .columns(&[
         NAME,

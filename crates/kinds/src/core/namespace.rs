@@ -1,9 +1,10 @@
 //! Namespace: a scope for names. Leaves only when everything in it has left.
 
-use crate::column::{AGE, Column, NAME, SelectableField, items};
+use crate::check::{Check, path};
+use crate::column::{AGE, Column, NAME, SelectableField, items, string};
 use crate::descriptor::{Action, Deletion, Kind, NameRule, Part, Rules, Subresource, text};
 use crate::fields::{carry, ensure, set};
-use coracle_api::Status;
+use coracle_api::{FieldError, Path, Status, validation};
 use k8s_openapi::api::core::v1::Namespace;
 use serde_json::{Value, json};
 
@@ -64,5 +65,39 @@ impl Rules for NamespaceRules {
             }
             _ => {}
         }
+    }
+
+    fn validate(&self, object: &Value) -> Vec<FieldError> {
+        Check::run(|check| {
+            for finalizer in items(&object["spec"]["finalizers"]) {
+                finalizer_name(check, &path("spec").field("finalizers"), finalizer);
+            }
+        })
+    }
+
+    fn validate_update(&self, new: &Value, _old: &Value, part: Part) -> Vec<FieldError> {
+        Check::run(|check| match part {
+            Part::Status => {
+                let (phase, leaving) = (&new["status"]["phase"], new["metadata"]["deletionTimestamp"].is_string());
+                let (fits, when) = if leaving { ("Terminating", "is not empty") } else { ("Active", "is empty") };
+                if phase != fits {
+                    let why = format!("may only be '{fits}' if `deletionTimestamp` {when}");
+                    check.invalid(path("status").field("Phase"), &json!(string(phase)), why);
+                }
+            }
+            Part::Finalize => {
+                for (index, finalizer) in items(&new["spec"]["finalizers"]).iter().enumerate() {
+                    finalizer_name(check, &path("spec").field("finalizers").index(index), finalizer);
+                }
+            }
+            _ => {}
+        })
+    }
+}
+
+fn finalizer_name(check: &mut Check, path: &Path, name: &Value) {
+    check.word(path, name, validation::qualified_name);
+    if !string(name).contains('/') && !matches!(string(name), "kubernetes" | "orphan" | "foregroundDeletion") {
+        check.invalid(path.clone(), name, "name is neither a standard finalizer name nor is it fully qualified");
     }
 }

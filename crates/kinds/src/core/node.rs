@@ -1,10 +1,13 @@
 //! Node: a machine, or a namespace that stands for one.
 
-use crate::check::{Check, filled, path};
+use crate::amounts::{self, entries};
+use crate::check::{Check, dual_stack, filled, path};
 use crate::column::{AGE, Column, NAME, SelectableField, items, or_none, string, string_or};
+use crate::core::pod::EFFECTS;
 use crate::descriptor::{Kind, Part, Rules, Subresource, text};
-use crate::fields::{set, within};
-use coracle_api::{FieldError, FieldErrorKind, Path, Status, validation};
+use crate::fields::{absent, same, set, within};
+use crate::go;
+use coracle_api::{FieldError, FieldErrorKind, Status, validation};
 use k8s_openapi::api::core::v1::Node;
 use serde_json::{Value, json};
 
@@ -19,6 +22,7 @@ pub static KIND: Kind = Kind::new::<Node>("node", SCHEMA)
         get: |o| text(&json!(o["spec"]["unschedulable"].as_bool().unwrap_or(false))),
     }])
     .rules(&NodeRules)
+    .born_with_status()
     .columns(COLUMNS);
 
 const COLUMNS: &[Column] = &[
@@ -79,27 +83,16 @@ impl Rules for NodeRules {
     }
 
     fn validate(&self, node: &Value) -> Vec<FieldError> {
-        Check::run(|check| taints(check, &path("spec").field("taints"), &node["spec"]["taints"]))
+        Check::run(|check| validate(check, node))
     }
 
     fn validate_update(&self, new: &Value, old: &Value, part: Part) -> Vec<FieldError> {
-        if part != Part::Main {
-            return Vec::new();
-        }
-        let mut errors = self.validate(new);
-        errors.extend(Check::run(|check| {
-            let (now, before, at) = (&new["spec"], &old["spec"], path("spec"));
-            if filled(before, "podCIDRs") && now["podCIDRs"] != before["podCIDRs"] {
-                check.forbidden(at.field("podCIDRs"), "node updates may not change podCIDR except from \"\" to valid");
+        Check::run(|check| {
+            if part == Part::Main {
+                validate(check, new);
             }
-            if filled(before, "providerID") && now["providerID"] != before["providerID"] {
-                check.forbidden(
-                    at.field("providerID"),
-                    "node updates may not change providerID except from \"\" to valid",
-                );
-            }
-        }));
-        errors
+            changed(check, new, old);
+        })
     }
 }
 
@@ -110,25 +103,78 @@ fn defaults(node: &mut Value) {
             set(status, "allocatable", capacity);
         }
     });
+    within(node, "spec", |spec| match (absent(spec, "podCIDR"), items(&spec["podCIDRs"]).first().cloned()) {
+        (false, None) => {
+            let one = spec["podCIDR"].clone();
+            set(spec, "podCIDRs", json!([one]));
+        }
+        (_, Some(first)) => set(spec, "podCIDR", first),
+        _ => {}
+    });
 }
 
-fn taints(check: &mut Check, at: &Path, taints: &Value) {
+fn validate(check: &mut Check, node: &Value) {
+    taints(check, &node["spec"]["taints"]);
+    resources(check, node);
+    let (at, ranges) = (path("spec").field("podCIDRs"), items(&node["spec"]["podCIDRs"]));
+    for (index, range) in ranges.iter().enumerate() {
+        check.word(&at.index(index), range, validation::cidr);
+    }
+    if ranges.len() > 1 {
+        if ranges.len() > 2 || !dual_stack(ranges.iter().map(string)) {
+            let why = "may specify no more than one CIDR for each IP family";
+            check.invalid(at.clone(), &node["spec"]["podCIDRs"], why);
+        }
+        for (index, range) in ranges.iter().enumerate().filter(|(index, range)| ranges[..*index].contains(range)) {
+            check.duplicate(at.index(index), range.clone());
+        }
+    }
+}
+
+fn resources(check: &mut Check, node: &Value) {
+    for field in ["capacity", "allocatable"] {
+        for (name, given) in entries(&node["status"][field]) {
+            amounts::value(check, &path("status").field(field).field(name), name, given);
+        }
+    }
+}
+
+fn changed(check: &mut Check, new: &Value, old: &Value) {
+    let (now, before, at) = (&new["spec"], &old["spec"], path("spec"));
+    resources(check, new);
+    let addresses = items(&new["status"]["addresses"]);
+    for (index, address) in addresses.iter().enumerate().filter(|(index, a)| addresses[..*index].contains(a)) {
+        let error = FieldError::duplicate(path("status").field("addresses").index(index), address.clone());
+        check.push(error.shown_as(go::show(address, go::NODE_ADDRESS)));
+    }
+    if filled(before, "podCIDRs") && !same(&now["podCIDRs"], &before["podCIDRs"]) {
+        check.forbidden(at.field("podCIDRs"), "node updates may not change podCIDR except from \"\" to valid");
+    }
+    if filled(before, "providerID") && now["providerID"] != before["providerID"] {
+        check.forbidden(at.field("providerID"), "node updates may not change providerID except from \"\" to valid");
+    }
+    taints(check, &now["taints"]);
+    if string(&now["externalID"]) != string(&before["externalID"]) {
+        check.forbidden(at.field("externalID"), "may not be updated");
+    }
+}
+
+/// Taints. Upstream looks for them in the metadata.
+fn taints(check: &mut Check, taints: &Value) {
     let mut seen: Vec<(&str, &str)> = Vec::new();
     for (index, taint) in items(taints).iter().enumerate() {
-        let at = at.index(index);
-        for message in validation::qualified_name(string(&taint["key"])) {
-            check.invalid(at.field("key"), &taint["key"], message);
+        let at = path("metadata").field("taints").index(index);
+        check.word(&at.field("key"), &taint["key"], validation::qualified_name);
+        let wrong = validation::label_value(string(&taint["value"]));
+        if !wrong.is_empty() {
+            check.invalid(at.field("value"), &taint["value"], wrong.join(";"));
         }
-        check.text(at.field("value"), &taint["value"], validation::label_value);
-        let effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
-        check.required_one_of(at.field("effect"), &taint["effect"], &effects);
+        check.required_one_of(at.field("effect"), &taint["effect"], EFFECTS);
         let key = (string(&taint["key"]), string(&taint["effect"]));
         if seen.contains(&key) {
-            check.push(FieldError::new(
-                at,
-                FieldErrorKind::Duplicate(taint.clone()),
-                "taints must be unique by key and effect pair",
-            ));
+            let why = "taints must be unique by key and effect pair";
+            let error = FieldError::new(at, FieldErrorKind::Duplicate(taint.clone()), why);
+            check.push(error.shown_as(go::show(taint, go::TAINT)));
         }
         seen.push(key);
     }

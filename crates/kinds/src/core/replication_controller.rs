@@ -3,7 +3,7 @@
 use crate::check::{Check, filled, path};
 use crate::column::{AGE, CONTAINERS, Column, IMAGES, NAME, SelectableField, labels, number};
 use crate::core::pod;
-use crate::descriptor::{Kind, Rules, Subresource, text};
+use crate::descriptor::{Kind, Part, Rules, Subresource, text};
 use crate::fields::{default, ensure, set};
 use crate::workload;
 use coracle_api::{FieldError, Status};
@@ -61,21 +61,26 @@ impl Rules for ReplicationControllerRules {
     fn validate(&self, object: &Value) -> Vec<FieldError> {
         Check::run(|check| {
             let (at, spec) = (path("spec"), &object["spec"]);
-            check.none_negative(&at, spec, &["replicas", "minReadySeconds"]);
+            check.not_negative(at.field("minReadySeconds"), &spec["minReadySeconds"]);
             if !filled(spec, "selector") {
                 check.required(at.field("selector"), "");
             }
+            check.not_negative(at.field("replicas"), &spec["replicas"]);
             if !spec["template"].is_object() {
                 check.required(at.field("template"), "");
                 return;
             }
-            let labels = workload::labels(&spec["template"]);
-            let selected = spec["selector"].as_object().into_iter().flatten();
-            if selected.into_iter().any(|(key, value)| labels.get(key).map(String::as_str) != value.as_str()) {
-                let at = at.field("template").field("metadata").field("labels");
-                check.invalid(at, &json!(labels), "`selector` does not match template `labels`");
-            }
+            let selected = json!({"matchLabels": spec["selector"]});
+            workload::selected(check, &at, &selected, &spec["template"]);
             workload::template(check, &at.field("template"), &spec["template"], "ReplicationController");
         })
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, part: Part) -> Vec<FieldError> {
+        match part {
+            Part::Main => self.validate(new),
+            Part::Status => Check::run(|check| workload::REPLICAS.check(check, new, old)),
+            _ => Vec::new(),
+        }
     }
 }

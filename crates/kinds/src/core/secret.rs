@@ -1,8 +1,9 @@
 //! Secret: confidential keys and values.
 
+use crate::amounts::entries;
 use crate::check::{Check, path};
 use crate::column::{AGE, Column, NAME, SelectableField, string};
-use crate::core::config_map::{MAX_SIZE, frozen};
+use crate::core::config_map::{MAX_SIZE, decoded, frozen};
 use crate::descriptor::{Kind, Part, Rules, text};
 use crate::fields::{default, ensure, set, take};
 use base64::{Engine, prelude::BASE64_STANDARD as BASE64};
@@ -48,9 +49,9 @@ impl Rules for SecretRules {
         Check::run(|check| {
             let at = path("data");
             let mut size = 0;
-            for (key, value) in object["data"].as_object().into_iter().flatten() {
-                check.text(at.key(key), &json!(key), validation::config_map_key);
-                size += string(value).len() * 3 / 4;
+            for (key, value) in entries(&object["data"]) {
+                check.word(&at.key(key), &json!(key), validation::config_map_key);
+                size += decoded(string(value));
             }
             if size > MAX_SIZE {
                 check.push(FieldError::new(&at, FieldErrorKind::TooLong(MAX_SIZE), ""));
@@ -63,11 +64,11 @@ impl Rules for SecretRules {
         if part != Part::Main {
             return Vec::new();
         }
-        let mut errors = self.validate(new);
-        errors.extend(Check::run(|check| {
+        let mut errors = Check::run(|check| {
             check.immutable(path("type"), &new["type"], &old["type"]);
             frozen(check, new, old, &["data"]);
-        }));
+        });
+        errors.extend(self.validate(new));
         errors
     }
 }
@@ -83,18 +84,14 @@ fn typed(check: &mut Check, secret: &Value) {
         _ => &[],
     };
     for key in keys {
-        let at = path("data").key(key);
-        let Some(value) = secret["data"][*key].as_str() else {
+        let (at, value) = (path("data").key(key), &secret["data"][*key]);
+        let empty = kind == "kubernetes.io/ssh-auth" && string(value).is_empty();
+        if !value.is_string() || empty {
             check.required(at, "");
-            continue;
-        };
-        let json = BASE64.decode(value).ok().and_then(|b| serde_json::from_slice::<Value>(&b).ok());
-        if kind.starts_with("kubernetes.io/docker") && json.is_none() {
-            check.invalid(
-                at,
-                &json!("<secret contents redacted>"),
-                "invalid character in secret contents, must be JSON",
-            );
+        } else if kind.starts_with("kubernetes.io/docker")
+            && let Some(why) = no_object(&BASE64.decode(string(value)).unwrap_or_default())
+        {
+            check.invalid(at, &json!("<secret contents redacted>"), why);
         }
     }
     if kind == "kubernetes.io/basic-auth"
@@ -107,5 +104,24 @@ fn typed(check: &mut Check, secret: &Value) {
     const ACCOUNT: &str = "kubernetes.io/service-account.name";
     if kind == "kubernetes.io/service-account-token" && string(&secret["metadata"]["annotations"][ACCOUNT]).is_empty() {
         check.required(path("metadata").field("annotations").key(ACCOUNT), "");
+    }
+}
+
+/// Why bytes are no JSON object, in the words of Go's decoder.
+fn no_object(bytes: &[u8]) -> Option<String> {
+    let other =
+        |kind: &str| Some(format!("json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"));
+    match serde_json::from_slice::<Value>(bytes) {
+        Ok(Value::Object(_) | Value::Null) => None,
+        Ok(Value::Array(_)) => other("array"),
+        Ok(Value::String(_)) => other("string"),
+        Ok(Value::Number(_)) => other("number"),
+        Ok(Value::Bool(_)) => other("bool"),
+        Err(error) if error.is_eof() => Some("unexpected end of JSON input".into()),
+        Err(error) => {
+            let line = bytes.split(|b| *b == b'\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
+            let wrong = line.get(error.column().saturating_sub(1)).copied().map_or('?', char::from);
+            Some(format!("invalid character {wrong:?} looking for beginning of value"))
+        }
     }
 }

@@ -4,7 +4,8 @@
 
 use crate::check::{Check, filled};
 use crate::column::{items, number, string};
-use coracle_api::{FieldError, FieldErrorKind, Path, validation};
+use crate::place::Place;
+use coracle_api::{FieldError, Path, validation};
 use serde_json::{Value, json};
 
 /// A kind of source.
@@ -342,20 +343,8 @@ fn azure_disk(check: &mut Check, path: &Path, source: &Value) {
     }
 }
 
-/// The name of a CSI driver at `path`.
-pub fn driver_name(check: &mut Check, path: &Path, name: &Value) {
-    let text = string(name);
-    if text.is_empty() {
-        check.required(path.clone(), "");
-    }
-    if text.len() > 63 {
-        check.push(FieldError::new(path, FieldErrorKind::TooLong(63), ""));
-    }
-    check.messages(path, &json!(text), validation::dns1123_subdomain(&text.to_lowercase()));
-}
-
 fn csi_driver(check: &mut Check, path: &Path, source: &Value) {
-    driver_name(check, &path.field("driver"), &source["driver"]);
+    check.driver_name(&Place::at(path.field("driver"), &source["driver"]));
 }
 
 fn csi_secret(check: &mut Check, path: &Path, source: &Value) {

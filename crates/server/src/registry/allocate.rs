@@ -305,8 +305,8 @@ fn one_family(spec: &Value) -> Result<(), FieldError> {
         let why = "this cluster is not configured for dual-stack services";
         return Err(FieldError::invalid("spec.ipFamilyPolicy", "RequireDualStack", why));
     }
-    let families = spec["ipFamilies"].as_array().into_iter().flatten().enumerate();
-    for (index, family) in families.filter(|(_, family)| *family == "IPv6") {
+    let mut families = spec["ipFamilies"].as_array().into_iter().flatten().enumerate();
+    if let Some((index, family)) = families.find(|(_, family)| *family == "IPv6") {
         let why = "not configured on this cluster";
         return Err(FieldError::invalid(format!("spec.ipFamilies[{index}]"), family.clone(), why));
     }

@@ -1,6 +1,5 @@
 //! What is wrong with containers.
 
-use super::validate::Scope;
 use super::{env, handlers, mounts, security};
 use crate::amounts;
 use crate::check::{Check, filled};
@@ -18,7 +17,6 @@ pub(super) struct Shared<'a> {
     pub volumes: Vec<&'a Value>,
     /// The names of its claims.
     pub claims: Vec<&'a str>,
-    pub scope: Scope<'a>,
 }
 
 impl Shared<'_> {

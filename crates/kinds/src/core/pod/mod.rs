@@ -17,6 +17,7 @@ pub mod validate;
 pub(crate) mod volumes;
 mod windows;
 
+pub(crate) use scheduling::EFFECTS;
 pub(crate) use update::changes;
 
 use crate::check::Check;

@@ -5,6 +5,7 @@ use crate::check::{Check, filled};
 use crate::column::{items, string};
 use crate::core::volume_sources::{key_to_path, own_path};
 use crate::go;
+use crate::place::Place;
 use coracle_api::{FieldError, Path, validation};
 use serde_json::{Value, json};
 
@@ -105,10 +106,10 @@ fn bundle<'a>(check: &mut Check, volume: &Path, path: &Path, bundle: &'a Value, 
             }
         }
         (true, false) => {
-            if string(signer).is_empty() {
-                check.required(path.field("signerName"), "must be a valid signer name");
+            let at = Place::at(path.field("signerName"), signer);
+            if check.needs(&at, "must be a valid signer name") {
+                check.signer_name(&at);
             }
-            signer_name(check, &path.field("signerName"), signer);
             check.selector(&path.field("labelSelector"), &bundle["labelSelector"]);
         }
         (true, true) => check.required(path.clone(), "either name or signerName must be specified"),
@@ -128,27 +129,6 @@ fn bundle_name(name: &str) -> Vec<String> {
     }
 }
 
-/// `domain/path`, as CSRs name their signers.
-fn signer_name(check: &mut Check, path: &Path, value: &Value) {
-    let name = string(value);
-    let Some((domain, rest)) = name.split_once('/').filter(|(_, rest)| !rest.contains('/')) else {
-        let why = if name.is_empty() {
-            check.required(path.clone(), "");
-            return;
-        } else {
-            "must be a fully qualified domain and path of the form 'example.com/signer-name'"
-        };
-        check.invalid(path.clone(), value, why);
-        return;
-    };
-    if domain.split('.').count() < 2 {
-        let why = "should be a domain with at least two segments separated by dots";
-        check.invalid(path.clone(), &json!(domain), why);
-    }
-    check.messages(path, &json!(domain), validation::dns1123_subdomain(domain));
-    check.messages(path, &json!(rest), validation::dns1123_subdomain(rest));
-}
-
 const KEY_TYPES: &[&str] = &["ECDSAP256", "ECDSAP384", "ECDSAP521", "ED25519", "RSA3072", "RSA4096"];
 /// An hour, and 91 days.
 const CERTIFICATE_LIFE: (i64, i64) = (3600, 91 * 86_400);
@@ -157,7 +137,7 @@ fn certificate<'a>(check: &mut Check, volume: &Path, path: &Path, wanted: &'a Va
     if !wanted.is_object() {
         return;
     }
-    signer_name(check, &path.field("signerName"), &wanted["signerName"]);
+    check.signer_name(&Place::at(path.field("signerName"), &wanted["signerName"]));
     check.required_one_of(path.field("keyType"), &wanted["keyType"], KEY_TYPES);
     if let Some(seconds) = wanted["maxExpirationSeconds"].as_i64() {
         let (at, shown) = (path.field("maxExpirationSeconds"), &wanted["maxExpirationSeconds"]);

@@ -79,7 +79,7 @@ fn pod_spec(check: &mut Check, path: &Path, spec: &Value, scope: Scope<'_>) {
     let volumes = volumes::validate(check, &path.field("volumes"), &spec["volumes"], &scope);
     resources::claims(check, &path.field("resourceClaims"), &spec["resourceClaims"]);
     let claims = items(&spec["resourceClaims"]).iter().map(|c| string(&c["name"])).filter(|name| !name.is_empty());
-    let shared = Shared { spec, volumes, claims: claims.collect(), scope };
+    let shared = Shared { spec, volumes, claims: claims.collect() };
     containers::validate(check, path, &shared);
     resources::of_pod(check, &path.field("resources"), spec);
     host_network(check, path, spec, scope);

@@ -6,6 +6,7 @@ use super::update::{external, is_balanced};
 use crate::check::{Check, dual_stack, filled, path};
 use crate::column::{items, number, string};
 use crate::go;
+use crate::place::Place;
 use coracle_api::{FieldError, Path, validation};
 use serde_json::{Value, json};
 use std::net::IpAddr;
@@ -36,7 +37,7 @@ pub(super) fn service(check: &mut Check, service: &Value) {
         let at = at.field("externalIPs").index(index);
         let wrong = validation::ip(string(ip));
         if wrong.is_empty() {
-            check.reachable_ip(&at, ip);
+            check.no_special_ip(&Place::at(at.clone(), ip));
         }
         check.messages(&at, ip, wrong);
     }

@@ -58,9 +58,12 @@ impl Schedule {
                 None => other,
             },
         };
+        if text.is_empty() {
+            return Err("empty spec string".into());
+        }
         let parts: Vec<&str> = fields.split_whitespace().collect();
         let [minutes, hours, days, months, weekdays] = parts.as_slice() else {
-            return Err(format!("expected exactly 5 fields, found {}: [{text}]", parts.len()));
+            return Err(format!("expected exactly 5 fields, found {}: [{}]", parts.len(), parts.join(" ")));
         };
         let is_restricted = |field: &str| !field.starts_with(['*', '?']);
         Ok(Self::Fields(Fields {
@@ -119,39 +122,57 @@ impl Schedule {
 }
 
 fn every(text: &str) -> Result<Schedule, String> {
-    let duration: SignedDuration = text.parse().map_err(|e| format!("failed to parse duration {text:?}: {e}"))?;
-    if duration.as_secs() < 1 {
-        return Err(format!("failed to parse duration {text:?}: it is shorter than a second"));
-    }
-    Ok(Schedule::Every(SignedDuration::from_secs(duration.as_secs())))
+    let wrong = |_| format!("failed to parse duration @every {text}: time: invalid duration {text:?}");
+    let duration: SignedDuration = text.parse().map_err(wrong)?;
+    // what is shorter than a second is a second
+    Ok(Schedule::Every(SignedDuration::from_secs(duration.as_secs().max(1))))
 }
 
 impl Field {
     fn parse(&self, text: &str) -> Result<u64, String> {
-        let mut bits = 0;
-        for part in text.split(',') {
-            let (range, step) = part.split_once('/').map_or((part, None), |(range, step)| (range, Some(step)));
-            let (first, last) = match range.split_once('-') {
-                _ if range == "*" || range == "?" => (self.min, self.max),
-                Some((first, last)) => (self.number(first)?, self.number(last)?),
+        text.split(',').filter(|part| !part.is_empty()).try_fold(0, |bits, part| Ok(bits | self.range(part)?))
+    }
+
+    fn range(&self, text: &str) -> Result<u64, String> {
+        let steps: Vec<&str> = text.split('/').collect();
+        let bounds: Vec<&str> = steps[0].split('-').collect();
+        let (first, mut last) = match bounds[..] {
+            ["*" | "?", ..] => (self.min, self.max),
+            [only] => (self.number(only)?, self.number(only)?),
+            [first, last] => (self.number(first)?, self.number(last)?),
+            _ => return Err(format!("too many hyphens: {text}")),
+        };
+        let step = match steps[..] {
+            [_] => 1,
+            [_, step] => {
                 // `5/15` begins there and goes on to the end
-                None => (self.number(range)?, if step.is_some() { self.max } else { self.number(range)? }),
-            };
-            let step: u32 = step.map_or(Ok(1), |s| s.parse().map_err(|_| format!("failed to parse int from {s}")))?;
-            if first < self.min || last > self.max || first > last || step == 0 {
-                return Err(format!("{part} is not within {}-{}", self.min, self.max));
+                if bounds.len() == 1 {
+                    last = self.max;
+                }
+                number(step)?
             }
-            bits |= (first..=last).step_by(step as usize).fold(0, |bits, n| bits | 1 << n);
+            _ => return Err(format!("too many slashes: {text}")),
+        };
+        match () {
+            () if first < self.min => Err(format!("beginning of range ({first}) below minimum ({}): {text}", self.min)),
+            () if last > self.max => Err(format!("end of range ({last}) above maximum ({}): {text}", self.max)),
+            () if first > last => Err(format!("beginning of range ({first}) beyond end of range ({last}): {text}")),
+            () if step == 0 => Err(format!("step of range should be a positive number: {text}")),
+            () => Ok((first..=last).step_by(step as usize).fold(0, |bits, n| bits | 1 << n)),
         }
-        Ok(bits)
     }
 
     fn number(&self, text: &str) -> Result<u32, String> {
         let word = self.words.iter().position(|w| w.eq_ignore_ascii_case(text));
-        match word {
-            Some(place) => Ok(place as u32 + self.min),
-            None => text.parse().map_err(|_| format!("failed to parse int from {text}")),
-        }
+        word.map_or_else(|| number(text), |place| Ok(place as u32 + self.min))
+    }
+}
+
+fn number(text: &str) -> Result<u32, String> {
+    match text.parse::<i64>() {
+        Ok(number) if number < 0 => Err(format!("negative number ({number}) not allowed: {text}")),
+        Ok(number) => Ok(u32::try_from(number).unwrap_or(u32::MAX)),
+        Err(_) => Err(format!("failed to parse int from {text}: strconv.Atoi: parsing {text:?}: invalid syntax")),
     }
 }
 
@@ -212,8 +233,12 @@ mod tests {
         check("@monthly", "2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z");
         check("@every 90s", "2026-11-24T03:00:00.5Z", "2026-11-24T03:01:30Z");
         check("0 0 31 2 *", "2026-11-24T00:00:00Z", "never");
-        check("60 * * * *", "2026-11-24T00:00:00Z", "60 is not within 0-59");
-        check("x * * * *", "2026-11-24T00:00:00Z", "failed to parse int from x");
+        check("60 * * * *", "2026-11-24T00:00:00Z", "end of range (60) above maximum (59): 60");
+        check(
+            "x * * * *",
+            "2026-11-24T00:00:00Z",
+            "failed to parse int from x: strconv.Atoi: parsing \"x\": invalid syntax",
+        );
         check("* * * *", "2026-11-24T00:00:00Z", "expected exactly 5 fields, found 4: [* * * *]");
         check("@never", "2026-11-24T00:00:00Z", "unrecognized descriptor: @never");
     }
