@@ -1,7 +1,10 @@
 //! What the descriptors accept, as tables: a plain object of each kind, a change of it, and what is wrong then. Everything goes the way the
 //! server goes: defaults, preparation, validation.
 
+mod admission;
+mod certificates;
 mod groups;
+mod machinery;
 mod networking;
 mod rights;
 mod storage;

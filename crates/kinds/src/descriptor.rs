@@ -224,6 +224,9 @@ pub trait Rules: Send + Sync {
     /// Carries over what this update may not touch, beyond what the [`Part`] already says.
     fn prepare_update(&self, _new: &mut Value, _old: &Value, _part: Part) {}
 
+    /// Says when, where upstream's server does: `now` in RFC 3339, seconds only; `old` is what an update changes.
+    fn stamp(&self, _object: &mut Value, _old: Option<&Value>, _now: &str) {}
+
     /// What is wrong with a new object, metadata apart.
     fn validate(&self, _object: &Value) -> Vec<FieldError> {
         Vec::new()
@@ -237,6 +240,11 @@ pub trait Rules: Send + Sync {
     /// Warnings for the writer.
     fn warnings(&self, _object: &Value) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Warnings for who changes an object; by default those for who creates it.
+    fn update_warnings(&self, new: &Value, _old: &Value) -> Vec<String> {
+        self.warnings(new)
     }
 
     /// Seconds between deletion timestamp and removal for [`Deletion::Graceful`] kinds; `requested` is the caller's wish.

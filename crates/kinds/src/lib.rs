@@ -20,6 +20,7 @@ pub mod placement;
 mod shapes;
 
 pub mod admissionregistration;
+pub mod apiregistration;
 pub mod apps;
 pub mod autoscaling;
 pub mod batch;
@@ -75,7 +76,7 @@ static ALL: &[&Kind] = &[
     &core::service_account::KIND,
     &core::service::KIND,
     &review::BINDING,
-    &extensions::API_SERVICE,
+    &apiregistration::API_SERVICE,
     &apps::controller_revision::KIND,
     &apps::daemon_set::KIND,
     &apps::deployment::KIND,

@@ -12,6 +12,7 @@ pub mod catalog;
 mod client;
 mod decode;
 mod discovery;
+mod flow_control;
 mod health;
 pub mod http;
 mod metrics;

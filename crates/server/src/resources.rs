@@ -370,6 +370,14 @@ async fn answer_question(
         app.registry.bind(&ask.caller, pod, &body, options).await?;
         return Ok(body::json(201, &success(Value::Null)));
     }
+    let mut body = body;
+    if resource.namespaced && body["metadata"]["namespace"].is_null() {
+        body["metadata"]["namespace"] = target.namespace.into();
+    }
+    let errors = target.served.kind.rules.validate(&body);
+    if !errors.is_empty() {
+        return Err(Status::invalid(resource, "", &errors));
+    }
     match app.auth.reviewer.review(&ask.caller.user, resource, target.namespace, body) {
         Some(answer) => Ok(body::json(201, &answer?)),
         None => Err(Status::method_not_allowed()),

@@ -8,6 +8,7 @@ use crate::{
     catalog::Catalog,
     client::LocalClient,
     discovery::Discovery,
+    flow_control,
     health::Health,
     http,
     metrics::Metrics,
@@ -172,6 +173,8 @@ impl Server {
             return Err(error);
         }
         server.app.health.set_ready();
+        let client = server.client(User::component("system:apiserver", &["system:masters"]));
+        server.tasks.spawn("flow control", flow_control::keep(server.view(), client, config.clock.clone()));
         Ok(server)
     }
 

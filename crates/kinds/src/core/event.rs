@@ -1,8 +1,9 @@
 //! Event: what happened to an object, for people. `events.k8s.io` serves the same objects in another form.
 
-use crate::check::{Check, path};
+use crate::check::Check;
 use crate::column::{Column, Context, NAME, SelectableField, human_duration, number, since, string};
-use crate::descriptor::{Kind, Part, Rules, text};
+use crate::descriptor::{Kind, Rules, text};
+use crate::place::Place;
 use coracle_api::{FieldError, validation};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
@@ -121,33 +122,93 @@ struct EventRules;
 
 impl Rules for EventRules {
     fn validate(&self, event: &Value) -> Vec<FieldError> {
-        Check::run(|check| {
-            let (involved, namespace) = (&event["involvedObject"], string(&event["metadata"]["namespace"]));
-            let regarded = string(&involved["namespace"]);
-            let fits = if regarded.is_empty() {
-                namespace == "default" || namespace == "kube-system"
-            } else {
-                regarded == namespace
-            };
-            if !fits && !string(&involved["kind"]).is_empty() {
-                let at = path("involvedObject").field("namespace");
-                check.invalid(at, &json!(regarded), "does not match event.namespace");
-            }
-            if !event["eventTime"].is_string() {
-                return;
-            }
-            for field in ["reportingComponent", "reportingInstance", "action", "reason"] {
-                if string(&event[field]).is_empty() {
-                    check.required(path(field), "");
-                }
-            }
-            check.text(path("reportingComponent"), &event["reportingComponent"], validation::qualified_name);
-            check.one_of(path("type"), &event["type"], &["Normal", "Warning"]);
-        })
-    }
-
-    // Only new events are judged: an old one may be patched by whoever wrote it.
-    fn validate_update(&self, _new: &Value, _old: &Value, _part: Part) -> Vec<FieldError> {
-        Vec::new()
+        Check::run(|check| legacy(check, &Place::of(event)))
     }
 }
+
+/// Longest texts of a newer event.
+const LONGEST: [(&str, usize); 4] = [("reportingInstance", 128), ("action", 128), ("reason", 128), ("message", 1024)];
+
+fn legacy(check: &mut Check, at: &Place) {
+    let (involved, namespace) = (at.field("involvedObject.namespace"), at.field("metadata.namespace"));
+    let newer = at.field("eventTime").given();
+    let fits = match (involved.empty(), newer) {
+        (true, true) => matches!(namespace.text(), "default" | "kube-system"),
+        (true, false) => matches!(namespace.text(), "" | "default"),
+        (false, true) => true,
+        (false, false) => involved.text() == namespace.text(),
+    };
+    if !fits {
+        check.bad_text(&involved, "does not match event.namespace");
+    }
+    if newer {
+        // upstream's own name of the field
+        let reporter = at.called("reportingController", &at.value["reportingComponent"]);
+        check.needs(&reporter, "");
+        check.keeps(&reporter, validation::qualified_name);
+        for (field, most) in LONGEST {
+            let text = at.field(field);
+            if field != "message" {
+                check.needs(&text, "");
+            }
+            if text.text().len() > most {
+                check.invalid(at.path.field(field), &json!(""), format!("can have at most {most} characters"));
+            }
+        }
+    }
+    for message in validation::dns1123_subdomain(namespace.text()) {
+        check.invalid(at.path.field("namespace"), &json!(namespace.text()), message);
+    }
+}
+
+/// What `events.k8s.io` asks of a new event beyond that; the event is in its stored form.
+pub(crate) fn strict(check: &mut Check, at: &Place) {
+    series(check, at);
+    if !at.field("eventTime").given() {
+        check.required(at.path.field("eventTime"), "");
+    }
+    let kind = at.field("type");
+    if !matches!(kind.text(), "Normal" | "Warning") {
+        check.invalid(kind.path.clone(), &json!(""), format!("has invalid value: {}", kind.text()));
+    }
+    for (field, given) in [
+        ("firstTimestamp", at.field("firstTimestamp").given()),
+        ("lastTimestamp", at.field("lastTimestamp").given()),
+        ("count", at.field("count").number() != 0),
+        ("source", !at.field("source.component").empty() || !at.field("source.host").empty()),
+    ] {
+        if given {
+            check.invalid(at.path.field(field), &json!(""), "needs to be unset");
+        }
+    }
+}
+
+/// A series has at least two events and says when the last one was.
+pub(crate) fn series(check: &mut Check, at: &Place) {
+    let series = at.field("series");
+    if !series.given() {
+        return;
+    }
+    if series.field("count").number() < 2 {
+        check.invalid(series.path.field("count"), &json!(""), "should be at least 2");
+    }
+    check.needs(&series.field("lastObservedTime"), "");
+}
+
+/// What `events.k8s.io` lets nobody change: stored name, name in messages.
+pub(crate) const FIXED: &[(&str, &str)] = &[
+    ("involvedObject", "involvedObject"),
+    ("reason", "reason"),
+    ("message", "message"),
+    ("source", "source"),
+    ("firstTimestamp", "firstTimestamp"),
+    ("lastTimestamp", "lastTimestamp"),
+    ("count", "count"),
+    ("reason", "reason"),
+    ("type", "type"),
+    ("eventTime", "eventTime"),
+    ("action", "action"),
+    ("related", "related"),
+    ("reportingComponent", "reportingController"),
+    ("reportingInstance", "reportingInstance"),
+];

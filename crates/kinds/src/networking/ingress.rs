@@ -77,6 +77,10 @@ impl Rules for IngressRules {
         let why = format!("annotation \"{CLASS}\" is deprecated, please use 'spec.ingressClassName' instead");
         given.then_some(why).into_iter().collect()
     }
+
+    fn update_warnings(&self, _new: &Value, _old: &Value) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// What an older object may keep.

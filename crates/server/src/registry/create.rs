@@ -85,6 +85,7 @@ impl Registry {
         let kind = served.kind.storage();
         kind.default(&mut object)?;
         kind.prepare_create(&mut object);
+        kind.rules.stamp(&mut object, None, &self.now().to_string());
         let request = self.admission(caller, target, Operation::Create, None, options.dry_run);
         self.chain.mutate(&request, &mut object).await?;
         kind.default(&mut object)?;
@@ -99,6 +100,10 @@ impl Registry {
             let extra = self.allocator.create(&self.store.snapshot(), target, &mut object)?;
             let mut errors = meta::validate(&object);
             errors.extend(kind.validate(&object));
+            if served.kind.stored_as.is_some() {
+                // what this version asks for beyond what its objects are stored as
+                errors.extend(served.kind.rules.validate(&object));
+            }
             if !errors.is_empty() {
                 return Err(Status::invalid(&served.resource, target.name, &errors));
             }

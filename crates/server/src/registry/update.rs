@@ -145,6 +145,7 @@ impl Registry {
         };
         narrow(&mut object, &old, part);
         kind.prepare_update(&mut object, &old, part);
+        kind.rules.stamp(&mut object, Some(&old), &self.now().to_string());
         let by_server = whole.is_some();
         if let Some(Some(status)) = whole {
             object["status"] = status;
@@ -152,7 +153,7 @@ impl Registry {
         let request = self.admission(caller, target, Operation::Update, Some(current), options.dry_run);
         self.chain.mutate(&request, &mut object).await?;
         kind.default(&mut object)?;
-        caller.warn(kind.rules.warnings(&object));
+        caller.warn(kind.rules.update_warnings(&object, &old));
         if !matches!(change, Change::Patch(Patch { kind: PatchKind::Apply, .. })) {
             decode::track(target, Some(&old), &mut object, options, self.now());
         }
@@ -161,6 +162,9 @@ impl Registry {
         let mut errors = meta::validate(&object);
         // what clients must not change in place is exactly what some subresources are for
         errors.extend(if by_server { kind.validate(&object) } else { kind.validate_update(&object, &old, part) });
+        if served.kind.stored_as.is_some() && part == Part::Main {
+            errors.extend(served.kind.rules.validate_update(&object, &old, part));
+        }
         errors.extend(new_finalizers(&object, &old));
         if !errors.is_empty() {
             return Err(Status::invalid(&served.resource, target.name, &errors));

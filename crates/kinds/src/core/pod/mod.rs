@@ -2,7 +2,7 @@
 
 mod annotations;
 mod columns;
-mod containers;
+pub(crate) mod containers;
 pub mod defaults;
 mod env;
 mod handlers;

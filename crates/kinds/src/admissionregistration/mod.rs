@@ -1,8 +1,11 @@
 //! `admissionregistration.k8s.io`: who else is asked before an object is written.
 
+mod matching;
+mod policies;
+mod webhooks;
+
 use crate::column::{AGE, Column, NAME, items, string};
-use crate::descriptor::{Defaults, Kind, Subresource};
-use crate::fields::{default, each, ensure, set, within};
+use crate::descriptor::{Kind, Subresource};
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, MutatingWebhookConfiguration, ValidatingAdmissionPolicy,
     ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration,
@@ -25,7 +28,8 @@ pub static MUTATING_WEBHOOK_CONFIGURATION: Kind = Kind::new::<MutatingWebhookCon
 )
 .categories(&["api-extensions"])
 .generation()
-.rules(&Defaults(mutating))
+.conditional_update()
+.rules(&webhooks::Configuration { mutates: true })
 .columns(&[NAME, WEBHOOKS, AGE]);
 
 /// ValidatingWebhookConfiguration.
@@ -35,13 +39,16 @@ pub static VALIDATING_WEBHOOK_CONFIGURATION: Kind = Kind::new::<ValidatingWebhoo
 )
 .categories(&["api-extensions"])
 .generation()
-.rules(&Defaults(validating))
+.conditional_update()
+.rules(&webhooks::Configuration { mutates: false })
 .columns(&[NAME, WEBHOOKS, AGE]);
 
 /// ValidatingAdmissionPolicy.
 pub static VALIDATING_ADMISSION_POLICY: Kind = Kind::new::<ValidatingAdmissionPolicy>("validatingadmissionpolicy", VAP)
     .categories(&["api-extensions"])
     .generation()
+    .conditional_update()
+    .rules(&policies::Policy { mutates: false })
     .subresources(&[Subresource::status::<ValidatingAdmissionPolicy>(VAP)])
     .columns(&[
         NAME,
@@ -57,6 +64,8 @@ pub static VALIDATING_ADMISSION_POLICY_BINDING: Kind = Kind::new::<ValidatingAdm
 )
 .categories(&["api-extensions"])
 .generation()
+.conditional_update()
+.rules(&policies::Binding { mutates: false })
 .columns(BINDING);
 
 /// MutatingAdmissionPolicy.
@@ -66,7 +75,8 @@ pub static MUTATING_ADMISSION_POLICY: Kind = Kind::new::<MutatingAdmissionPolicy
 )
 .categories(&["api-extensions"])
 .generation()
-.rules(&Defaults(policy))
+.conditional_update()
+.rules(&policies::Policy { mutates: true })
 .columns(&[
     NAME,
     Column::number("Mutations", |_, o| json!(items(&o["spec"]["mutations"]).len())),
@@ -81,6 +91,8 @@ pub static MUTATING_ADMISSION_POLICY_BINDING: Kind = Kind::new::<MutatingAdmissi
 )
 .categories(&["api-extensions"])
 .generation()
+.conditional_update()
+.rules(&policies::Binding { mutates: true })
 .columns(BINDING);
 
 fn param_kind(object: &Value) -> String {
@@ -99,44 +111,4 @@ fn parameter(object: &Value) -> String {
         ("", name) => format!("*/{name}"),
         (namespace, name) => format!("{namespace}/{name}"),
     }
-}
-
-fn validating(configuration: &mut Value) {
-    each(configuration, "webhooks", webhook);
-}
-
-fn mutating(configuration: &mut Value) {
-    each(configuration, "webhooks", |hook| {
-        webhook(hook);
-        default(hook, "reinvocationPolicy", "Never");
-    });
-}
-
-fn webhook(hook: &mut Value) {
-    default(hook, "failurePolicy", "Fail");
-    default(hook, "timeoutSeconds", 10);
-    matching(hook);
-    each(hook, "rules", |rule| default(rule, "scope", "*"));
-    within(hook, "clientConfig", |config| within(config, "service", |service| default(service, "port", 443)));
-}
-
-fn matching(object: &mut Value) {
-    default(object, "matchPolicy", "Equivalent");
-    ensure(object, "namespaceSelector");
-    ensure(object, "objectSelector");
-}
-
-fn policy(policy: &mut Value) {
-    let spec = ensure(policy, "spec");
-    default(spec, "failurePolicy", "Fail");
-    within(spec, "matchConstraints", |constraints| {
-        matching(constraints);
-        for list in ["resourceRules", "excludeResourceRules"] {
-            each(constraints, list, |rule| {
-                if rule["scope"].is_null() {
-                    set(rule, "scope", "*");
-                }
-            });
-        }
-    });
 }

@@ -1,9 +1,12 @@
 //! `certificates.k8s.io`: requests for certificates, and bundles of trust.
 
-use crate::check::{Check, path};
+mod bundles;
+mod pods;
+mod requests;
+mod x509;
+
 use crate::column::{AGE, Column, NAME, SelectableField, human_duration, items, string, string_or};
-use crate::descriptor::{Action, Kind, NameRule, Part, Rules, Subresource, text};
-use coracle_api::FieldError;
+use crate::descriptor::{Action, Kind, NameRule, Subresource, text};
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, ClusterTrustBundle, PodCertificateRequest};
 use serde_json::{Value, json};
 
@@ -17,7 +20,8 @@ pub static CERTIFICATE_SIGNING_REQUEST: Kind = Kind::new::<CertificateSigningReq
         Subresource::of::<CertificateSigningRequest>(Action::Approval, CSR),
         Subresource::status::<CertificateSigningRequest>(CSR),
     ])
-    .rules(&CsrRules)
+    .names(NameRule::PathSegment)
+    .rules(&requests::RequestRules)
     .selectable(&[SelectableField { path: "spec.signerName", get: |o| text(&o["spec"]["signerName"]) }])
     .columns(&[
         NAME,
@@ -34,11 +38,15 @@ pub static CERTIFICATE_SIGNING_REQUEST: Kind = Kind::new::<CertificateSigningReq
 pub static CLUSTER_TRUST_BUNDLE: Kind =
     Kind::new::<ClusterTrustBundle>("clustertrustbundle", "io.k8s.api.certificates.v1.ClusterTrustBundle")
         .names(NameRule::PathSegment)
+        .conditional_update()
+        .rules(&bundles::BundleRules)
         .selectable(&[SelectableField { path: "spec.signerName", get: |o| text(&o["spec"]["signerName"]) }])
         .columns(&[NAME, Column::text("SignerName", |_, o| json!(string_or(&o["spec"]["signerName"], "<none>")))]);
 
 /// PodCertificateRequest.
 pub static POD_CERTIFICATE_REQUEST: Kind = Kind::new::<PodCertificateRequest>("podcertificaterequest", PCR)
+    .conditional_update()
+    .rules(&pods::RequestRules)
     .subresources(&[Subresource::status::<PodCertificateRequest>(PCR)])
     .selectable(&[
         SelectableField { path: "spec.signerName", get: |o| text(&o["spec"]["signerName"]) },
@@ -70,62 +78,4 @@ fn condition(object: &Value) -> String {
         words.push("Issued");
     }
     words.join(",")
-}
-
-// The request itself never changes; conditions belong to approvers, the certificate to the signer.
-struct CsrRules;
-
-fn is_verdict(condition: &Value) -> bool {
-    matches!(string(&condition["type"]), "Approved" | "Denied")
-}
-
-fn conditions(object: &Value, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
-    items(&object["status"]["conditions"]).iter().filter(|c| wanted(c)).cloned().collect()
-}
-
-impl Rules for CsrRules {
-    fn validate(&self, csr: &Value) -> Vec<FieldError> {
-        Check::run(|check| {
-            let (at, spec) = (path("spec"), &csr["spec"]);
-            if string(&spec["request"]).is_empty() {
-                check.required(at.field("request"), "");
-            }
-            if items(&spec["usages"]).is_empty() {
-                check.required(at.field("usages"), "");
-            }
-            let signer = string(&spec["signerName"]);
-            if signer.is_empty() {
-                check.required(at.field("signerName"), "");
-            } else if !signer.contains('/') {
-                let why = "must be a fully qualified domain and path of the form 'example.com/signer-name'";
-                check.invalid(at.field("signerName"), &spec["signerName"], why);
-            }
-            if spec["expirationSeconds"].as_i64().is_some_and(|n| n < 600) {
-                let why = "may not specify a duration less than 600 seconds (10 minutes)";
-                check.invalid(at.field("expirationSeconds"), &spec["expirationSeconds"], why);
-            }
-        })
-    }
-
-    fn prepare_update(&self, new: &mut Value, old: &Value, part: Part) {
-        let verdicts = match part {
-            Part::Approval => conditions(new, is_verdict),
-            _ => conditions(old, is_verdict),
-        };
-        let others = match part {
-            Part::Status => conditions(new, |c| !is_verdict(c)),
-            _ => conditions(old, |c| !is_verdict(c)),
-        };
-        if part == Part::Approval {
-            new["status"] = old["status"].clone();
-        }
-        new["spec"] = old["spec"].clone();
-        let all: Vec<Value> = verdicts.into_iter().chain(others).collect();
-        if new["status"].is_null() {
-            new["status"] = json!({});
-        }
-        if !all.is_empty() {
-            new["status"]["conditions"] = json!(all);
-        }
-    }
 }

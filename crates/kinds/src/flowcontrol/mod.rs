@@ -1,8 +1,10 @@
 //! `flowcontrol.apiserver.k8s.io`: whose requests go first.
 
+pub mod objects;
+mod rules;
+
 use crate::column::{AGE, Column, NAME, items, number, string, string_or};
-use crate::descriptor::{Defaults, Kind, Subresource, text};
-use crate::fields::{default, ensure, within};
+use crate::descriptor::{Kind, Subresource, text};
 use k8s_openapi::api::flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration};
 use serde_json::{Value, json};
 
@@ -12,7 +14,8 @@ const LEVEL: &str = "io.k8s.api.flowcontrol.v1.PriorityLevelConfiguration";
 /// FlowSchema.
 pub static FLOW_SCHEMA: Kind = Kind::new::<FlowSchema>("flowschema", SCHEMA)
     .generation()
-    .rules(&Defaults(flow))
+    .conditional_update()
+    .rules(&rules::Flow)
     .subresources(&[Subresource::status::<FlowSchema>(SCHEMA)])
     .columns(&[
         NAME,
@@ -32,7 +35,8 @@ pub static FLOW_SCHEMA: Kind = Kind::new::<FlowSchema>("flowschema", SCHEMA)
 pub static PRIORITY_LEVEL_CONFIGURATION: Kind =
     Kind::new::<PriorityLevelConfiguration>("prioritylevelconfiguration", LEVEL)
         .generation()
-        .rules(&Defaults(level))
+        .conditional_update()
+        .rules(&rules::Level)
         .subresources(&[Subresource::status::<PriorityLevelConfiguration>(LEVEL)])
         .columns(&[
             NAME,
@@ -55,27 +59,4 @@ fn queuing(object: &Value) -> &Value {
 
 fn shown(value: &Value) -> String {
     if value.is_null() { "<none>".into() } else { text(value) }
-}
-
-fn flow(object: &mut Value) {
-    default(ensure(object, "spec"), "matchingPrecedence", 1000);
-}
-
-fn level(object: &mut Value) {
-    let spec = ensure(object, "spec");
-    within(spec, "exempt", |exempt| {
-        default(exempt, "nominalConcurrencyShares", 0);
-        default(exempt, "lendablePercent", 0);
-    });
-    within(spec, "limited", |limited| {
-        default(limited, "nominalConcurrencyShares", 30);
-        default(limited, "lendablePercent", 0);
-        within(limited, "limitResponse", |response| {
-            within(response, "queuing", |queuing| {
-                default(queuing, "queues", 64);
-                default(queuing, "handSize", 8);
-                default(queuing, "queueLengthLimit", 50);
-            });
-        });
-    });
 }
