@@ -1,8 +1,9 @@
 //! `node.k8s.io`: how containers are run.
 
+use crate::amounts;
 use crate::check::Check;
 use crate::column::{AGE, Column, NAME};
-use crate::core::pod::validate::tolerations;
+use crate::core::pod::scheduling::tolerations;
 use crate::descriptor::{Kind, Part, Rules};
 use crate::place::Place;
 use coracle_api::{FieldError, validation};
@@ -25,11 +26,8 @@ impl Rules for ClassRules {
             let (fixed, scheduling) = (at.field("overhead.podFixed"), at.field("scheduling"));
             if !fixed.empty() {
                 // judged as the limits of a container
-                crate::core::pod::containers::resources(
-                    check,
-                    &at.path.field("overhead"),
-                    &json!({"limits": fixed.value}),
-                );
+                let limits = json!({"limits": fixed.value});
+                amounts::requirements(check, &at.path.field("overhead"), &limits, amounts::container_name, &[]);
             }
             check.extend(validation::validate_labels(
                 scheduling.field("nodeSelector").value,

@@ -196,7 +196,7 @@ fn drivers() {
                 json!({}),
                 on_node(json!([{"name": "d.io", "nodeID": "m"}])),
                 &[
-                    "spec.drivers: Invalid value: {\"Allocatable\":null,\"Name\":\"d.io\",\"NodeID\":\"m\",\"TopologyKeys\":null}: field is immutable",
+                    "spec.drivers: Invalid value: {\"Name\":\"d.io\",\"NodeID\":\"m\",\"TopologyKeys\":null,\"Allocatable\":null}: field is immutable",
                 ],
             ),
         ],

@@ -4,6 +4,7 @@ use crate::check::Check;
 use crate::column::{AGE, Column, NAME, items, string};
 use crate::descriptor::{Kind, NameRule, Part, Rules};
 use crate::fields::{default, each, ensure};
+use crate::go::{self, Field, Show};
 use crate::place::Place;
 use coracle_api::{FieldError, Status, validation};
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
@@ -53,6 +54,9 @@ fn defaults(binding: &mut Value) {
     });
 }
 
+const ROLE_REF: &[Field] =
+    &[Field("APIGroup", "apiGroup", Show::Text), Field("Kind", "kind", Show::Text), Field("Name", "name", Show::Text)];
+
 struct BindingRules {
     cluster: bool,
 }
@@ -80,10 +84,8 @@ impl Rules for BindingRules {
     fn validate_update(&self, new: &Value, old: &Value, _part: Part) -> Vec<FieldError> {
         let mut errors = self.validate(new);
         if new["roleRef"] != old["roleRef"] {
-            let role = &new["roleRef"];
-            // as upstream's own type is printed
-            let shown = json!({"APIGroup": role["apiGroup"], "Kind": role["kind"], "Name": role["name"]});
-            errors.push(FieldError::invalid("roleRef", shown, "cannot change roleRef"));
+            let error = FieldError::invalid("roleRef", new["roleRef"].clone(), "cannot change roleRef");
+            errors.push(error.shown_as(go::show(&new["roleRef"], ROLE_REF)));
         }
         errors
     }

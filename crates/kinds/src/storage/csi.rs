@@ -4,6 +4,7 @@ use crate::check::{Check, IMMUTABLE};
 use crate::column::{AGE, Column, DEFAULT, NAME, items, or_none, string, string_or};
 use crate::descriptor::{Kind, Part, Rules};
 use crate::fields::{default, ensure, same, set, take};
+use crate::go::{self, Field, Show};
 use crate::place::Place;
 use coracle_api::{FieldError, Status, validation};
 use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity};
@@ -129,7 +130,8 @@ impl Rules for NodeRules {
             for old in old.items() {
                 for new in at.items().filter(|new| new.field("name").text() == old.field("name").text()) {
                     if !same(&without_count(new.value), &without_count(old.value)) {
-                        check.invalid(at.path.clone(), &shown(new.value), IMMUTABLE);
+                        let error = FieldError::invalid(&at.path, new.value.clone(), IMMUTABLE);
+                        check.push(error.shown_as(go::show(new.value, DRIVER_ON_NODE)));
                     }
                 }
             }
@@ -143,11 +145,13 @@ fn without_count(driver: &Value) -> Value {
     driver
 }
 
-// as upstream's own type is printed
-fn shown(driver: &Value) -> Value {
-    let (name, id, keys) = (&driver["name"], &driver["nodeID"], &driver["topologyKeys"]);
-    json!({"Name": name, "NodeID": id, "TopologyKeys": keys, "Allocatable": null})
-}
+const DRIVER_ON_NODE: &[Field] = &[
+    Field("Name", "name", Show::Text),
+    Field("NodeID", "nodeID", Show::Text),
+    Field("TopologyKeys", "topologyKeys", Show::Null),
+    // not compared, and so not shown
+    Field("Allocatable", "", Show::Null),
+];
 
 const LONGEST_NODE_ID: usize = 256;
 

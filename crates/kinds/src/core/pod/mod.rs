@@ -2,14 +2,14 @@
 
 mod annotations;
 mod columns;
-pub(crate) mod containers;
+mod containers;
 pub mod defaults;
 mod env;
 mod handlers;
 mod mounts;
 pub(crate) mod projected;
 mod resources;
-mod scheduling;
+pub(crate) mod scheduling;
 mod security;
 mod status;
 mod update;
