@@ -192,13 +192,14 @@ impl Checker<'_> {
         self.overloaded(id, function, member, arguments)
     }
 
-    /// Texts that a function will certainly refuse.
+    /// Literals that a function will certainly refuse.
     fn literal(&mut self, call: &CallExpr) {
-        let Some(IdedExpr { id, expr: Expr::Literal(LiteralValue::String(text)) }) = call.args.first() else { return };
-        let good = match call.func_name.as_str() {
-            "matches" => library::is_pattern(text.inner()),
-            "duration" => library::time::duration(text.inner()).is_ok(),
-            "timestamp" => library::time::timestamp(text.inner()).is_ok(),
+        let Some(IdedExpr { id, expr: Expr::Literal(literal) }) = call.args.first() else { return };
+        let good = match (call.func_name.as_str(), literal) {
+            ("matches", LiteralValue::String(text)) => library::is_pattern(text.inner()),
+            ("duration", LiteralValue::String(text)) => library::time::duration(text.inner()).is_ok(),
+            ("timestamp", LiteralValue::String(text)) => library::time::timestamp(text.inner()).is_ok(),
+            ("timestamp", LiteralValue::Int(seconds)) => library::time::of_seconds(*seconds.inner()).is_ok(),
             _ => true,
         };
         if !good {

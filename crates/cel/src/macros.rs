@@ -281,7 +281,7 @@ fn member(helper: &mut MacroExprHelper<'_>, target: IdedExpr, function: &str) ->
 
 fn name(helper: &MacroExprHelper<'_>, expr: IdedExpr) -> Result<String, ParseError> {
     match expr.expr {
-        Expr::Ident(name) if name == RESULT => {
+        Expr::Ident(name) if name == RESULT || name == "__result__" => {
             Err(helper.new_error(expr.id, "iteration variable overwrites accumulator variable"))
         }
         Expr::Ident(name) => Ok(name),

@@ -69,8 +69,9 @@ pub(super) fn parse(text: &str) -> Result<IpAddr> {
         return Err(Fault::other(format!("IP address {text:?} with zone value is not allowed")));
     }
     let ip: IpAddr = text.parse().map_err(|_| {
+        let why = problem(text);
         Fault::other(format!(
-            "IP Address {text:?} parse error during conversion from string: ParseAddr({text:?}): unable to parse IP"
+            "IP Address {text:?} parse error during conversion from string: ParseAddr({text:?}): {why}"
         ))
     })?;
     match ip {
@@ -79,4 +80,20 @@ pub(super) fn parse(text: &str) -> Result<IpAddr> {
         }
         ip => Ok(ip),
     }
+}
+
+/// Why a text is no address, as Go says it.
+fn problem(text: &str) -> &'static str {
+    if text.contains(':') || !text.contains('.') {
+        return "unable to parse IP";
+    }
+    let fields: Vec<&str> = text.split('.').collect();
+    let wrong_field = fields.iter().find_map(|field| match field {
+        f if f.is_empty() => Some("IPv4 field must have at least one digit"),
+        f if !f.bytes().all(|b| b.is_ascii_digit()) => Some("unexpected character"),
+        f if f.len() > 1 && f.starts_with('0') => Some("IPv4 field has octet with leading zero"),
+        f if f.len() > 3 || f.parse::<u16>().is_ok_and(|n| n > 255) => Some("IPv4 field has value >255"),
+        _ => None,
+    });
+    wrong_field.unwrap_or(if fields.len() > 4 { "IPv4 address too long" } else { "IPv4 address too short" })
 }

@@ -51,6 +51,8 @@ fn is_zero(value: &Value<'_>) -> bool {
         Value::List(list) => list.is_empty(),
         Value::Map(map) => map.is_empty(),
         Value::Duration(nanos) => *nanos == 0,
+        // Go's zero time is the start of the year 1
+        Value::Timestamp(moment) => moment.at.as_second() == -62_135_596_800 && moment.at.subsec_nanosecond() == 0,
         _ => false,
     }
 }
