@@ -4,7 +4,8 @@
 //! certain to fail. Inference is by unification (`infer.rs`); what is not known in the end is dynamic.
 
 use crate::{
-    env::Env,
+    env::{CompileError, Env},
+    fault::Fault,
     infer::Types,
     ir::{Call, Kind, Loop, Mode, Node},
     library::{self, Function},
@@ -20,12 +21,13 @@ use cel::common::ast::{
 use std::sync::Arc;
 
 /// Checks a parsed expression.
-pub(crate) fn check(parsed: &Parsed, env: &Env) -> Result<Node, Vec<Issue>> {
+pub(crate) fn check(parsed: &Parsed, env: &Env) -> Result<Node, CompileError> {
     let mut checker = Checker {
         parsed,
         env,
         types: Types::default(),
         issues: Vec::new(),
+        failing: None,
         scope: Vec::new(),
         depth: 0,
         alike: Vec::new(),
@@ -36,11 +38,12 @@ pub(crate) fn check(parsed: &Parsed, env: &Env) -> Result<Node, Vec<Issue>> {
         checker.finish(&mut root);
         checker.same_types();
     }
-    match checker.issues.is_empty() {
-        true => Ok(root),
-        false => {
+    match (checker.issues.is_empty(), checker.failing) {
+        (true, None) => Ok(root),
+        (true, Some(fault)) => Err(CompileError::Failing(fault)),
+        (false, _) => {
             checker.issues.sort_by_key(|issue| (issue.line, issue.column));
-            Err(checker.issues)
+            Err(CompileError::Invalid(checker.issues))
         }
     }
 }
@@ -50,6 +53,8 @@ struct Checker<'c> {
     env: &'c Env,
     types: Types,
     issues: Vec<Issue>,
+    /// What fails whatever the values are.
+    failing: Option<Fault>,
     /// The variables of loops around the node; the place is the slot.
     scope: Vec<(String, Type)>,
     depth: usize,
@@ -133,7 +138,7 @@ impl Checker<'_> {
         };
         let ty = match &target {
             Type::Map(_, value) => (**value).clone(),
-            Type::Object(object) => match object.fields.get(field) {
+            Type::Object(object) => match object.field(field) {
                 Some(ty) => ty.clone(),
                 None => self.report(id, format!("undefined field '{field}'")).ty,
             },
@@ -196,7 +201,7 @@ impl Checker<'_> {
     fn literal(&mut self, call: &CallExpr) {
         let Some(IdedExpr { id, expr: Expr::Literal(literal) }) = call.args.first() else { return };
         let good = match (call.func_name.as_str(), literal) {
-            ("matches", LiteralValue::String(text)) => library::is_pattern(text.inner()),
+            ("matches", LiteralValue::String(text)) => library::pattern(text.inner()).is_ok(),
             ("duration", LiteralValue::String(text)) => library::time::duration(text.inner()).is_ok(),
             ("timestamp", LiteralValue::String(text)) => library::time::timestamp(text.inner()).is_ok(),
             ("timestamp", LiteralValue::Int(seconds)) => library::time::of_seconds(*seconds.inner()).is_ok(),
@@ -250,8 +255,59 @@ impl Checker<'_> {
             return self.report(id, message);
         };
         let call = Call { function, overloads, member };
-        let kind = shape(call, arguments);
+        let kind = self.shape(call, arguments);
         Node { ty, kind }
+    }
+
+    /// Operators that are evaluated in their own way become nodes of their own kind.
+    fn shape(&mut self, call: Call, mut arguments: Vec<Node>) -> Kind {
+        match (call.function.name.as_str(), arguments.len()) {
+            (operators::INDEX | operators::OPT_INDEX, 2) => {
+                let optional = call.function.name == operators::OPT_INDEX;
+                let (index, operand) = (arguments.pop(), arguments.pop());
+                match (operand, index) {
+                    (Some(operand), Some(index)) => {
+                        Kind::Index { operand: Box::new(operand), index: Box::new(index), call, optional }
+                    }
+                    _ => Kind::Constant(Value::Null),
+                }
+            }
+            (operators::CONDITIONAL, 3) => match <[Node; 3]>::try_from(arguments) {
+                Ok(parts) => Kind::Conditional(Box::new(parts)),
+                Err(_) => Kind::Constant(Value::Null),
+            },
+            _ => self.fold_call(call, arguments),
+        }
+    }
+
+    /// Conversions of constants are done once and cost nothing; patterns that are constant are looked at now.
+    fn fold_call(&mut self, call: Call, args: Vec<Node>) -> Kind {
+        const CONVERSIONS: &[&str] =
+            &["bool", "bytes", "double", "duration", "dyn", "int", "string", "timestamp", "type", "uint"];
+        let name = call.function.name.as_str();
+        let value = match (args.as_slice(), call.overloads.as_slice()) {
+            ([argument], [overload]) if CONVERSIONS.contains(&name) => {
+                argument.constant().map(|value| (overload.eval)(&mut [value.clone()]))
+            }
+            ([_, pattern, ..], _) if matches!(name, "find" | "findAll") => {
+                if let Some(Value::String(pattern)) = pattern.constant()
+                    && let Err(fault) = library::pattern(pattern)
+                {
+                    self.failing.get_or_insert(fault);
+                }
+                None
+            }
+            _ => None,
+        };
+        let kind = Kind::Call { call, args };
+        match value {
+            Some(Ok(value)) => Kind::Folded { value, from: Box::new(Node { ty: Type::Dyn, kind }) },
+            Some(Err(fault)) => {
+                self.failing.get_or_insert(fault);
+                kind
+            }
+            None => kind,
+        }
     }
 
     fn list(&mut self, list: &ListExpr) -> Node {
@@ -460,44 +516,6 @@ fn type_named(name: &str) -> Option<Type> {
         "google.protobuf.Duration" => Type::Duration,
         _ => Type::Library(Library::NAMES.iter().find(|(_, there)| *there == name)?.0),
     })
-}
-
-/// Operators that are evaluated in their own way become nodes of their own kind.
-fn shape(call: Call, mut arguments: Vec<Node>) -> Kind {
-    match (call.function.name.as_str(), arguments.len()) {
-        (operators::INDEX | operators::OPT_INDEX, 2) => {
-            let optional = call.function.name == operators::OPT_INDEX;
-            let (index, operand) = (arguments.pop(), arguments.pop());
-            match (operand, index) {
-                (Some(operand), Some(index)) => {
-                    Kind::Index { operand: Box::new(operand), index: Box::new(index), call, optional }
-                }
-                _ => Kind::Constant(Value::Null),
-            }
-        }
-        (operators::CONDITIONAL, 3) => match <[Node; 3]>::try_from(arguments) {
-            Ok(parts) => Kind::Conditional(Box::new(parts)),
-            Err(_) => Kind::Constant(Value::Null),
-        },
-        _ => fold_call(call, arguments),
-    }
-}
-
-/// Conversions of constants are done once and cost nothing.
-fn fold_call(call: Call, args: Vec<Node>) -> Kind {
-    const CONVERSIONS: &[&str] =
-        &["bool", "bytes", "double", "duration", "dyn", "int", "string", "timestamp", "type", "uint"];
-    let value = match (args.as_slice(), call.overloads.as_slice()) {
-        ([argument], [overload]) if CONVERSIONS.contains(&call.function.name.as_str()) => {
-            argument.constant().and_then(|value| (overload.eval)(&mut [value.clone()]).ok())
-        }
-        _ => None,
-    };
-    let kind = Kind::Call { call, args };
-    match value {
-        Some(value) => Kind::Folded { value, from: Box::new(Node { ty: Type::Dyn, kind }) },
-        None => kind,
-    }
 }
 
 /// Lists and maps of constants are constants.

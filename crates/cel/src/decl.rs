@@ -4,7 +4,7 @@
 //! evaluator, which reads the object's JSON where it lies: nothing is converted before an expression asks for it.
 
 use crate::{
-    escape::escape,
+    escape::{escape, keyword},
     limits::REQUEST_BYTES,
     types::{Object, Type},
 };
@@ -99,15 +99,18 @@ pub enum ListKind {
     Map(Arc<[String]>),
 }
 
+/// The longest name of an object.
+const NAME_LENGTH: u64 = 253;
+
 /// The declaration of a value of which nothing is known.
 pub static DYNAMIC: LazyLock<Arc<Decl>> = LazyLock::new(|| Arc::new(Decl::plain(Type::Dyn, Form::Dynamic, 1)));
 
 static HIDDEN: LazyLock<Arc<Decl>> = LazyLock::new(|| Arc::new(Decl::plain(Type::Dyn, Form::Hidden, 1)));
 
 impl Fields {
-    /// The field with this identifier.
+    /// The field with this identifier. Behind a dot, keywords need no escape.
     pub fn get(&self, name: &str) -> Option<&Field> {
-        self.by_name.get(name)
+        self.by_name.get(name).or_else(|| self.by_name.get(&keyword(name)?))
     }
 
     /// The declaration of a property; `None` if expressions cannot see it.
@@ -208,7 +211,7 @@ impl Decl {
     }
 
     fn object(schema: &Json, resource: bool, name: &str) -> Self {
-        let string = Json::from(serde_json::Map::from_iter([("type".to_string(), Json::from("string"))]));
+        let resource = resource && !declares_metadata(schema);
         let of_resource = |property: &str| resource && matches!(property, "apiVersion" | "kind" | "metadata");
         let required: Vec<&str> =
             schema["required"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
@@ -226,11 +229,17 @@ impl Decl {
             fields.insert(property, decl);
         }
         if resource {
-            let text = Arc::new(Self::string(&string));
+            let declared = &schema["properties"]["metadata"]["properties"];
+            let at_most = |own: &Json, most: u64| {
+                let length = max(own, "maxLength").unwrap_or(most).min(most);
+                Arc::new(Self::plain(Type::String, Form::String, 2).sized(length * 4))
+            };
             let mut metadata = Fields::default();
-            metadata.insert("name", Arc::clone(&text));
-            metadata.insert("generateName", Arc::clone(&text));
+            metadata.insert("name", at_most(&declared["name"], NAME_LENGTH));
+            // the server adds at least a character
+            metadata.insert("generateName", at_most(&declared["generateName"], NAME_LENGTH - 1));
             fields.insert("metadata", Arc::new(Self::with_fields(metadata, format!("{name}.metadata"))));
+            let text = Arc::new(Self::string(&Json::Null));
             fields.insert("apiVersion", Arc::clone(&text));
             fields.insert("kind", text);
         }
@@ -311,6 +320,17 @@ pub(crate) enum Step<'a> {
     Index,
     /// To a field.
     Field(&'a str),
+}
+
+/// Whether a schema says itself what every resource has.
+fn declares_metadata(schema: &Json) -> bool {
+    let properties = &schema["properties"];
+    let text = |schema: &Json| schema["type"] == "string";
+    let metadata = &properties["metadata"]["properties"];
+    text(&properties["apiVersion"])
+        && text(&properties["kind"])
+        && text(&metadata["name"])
+        && text(&metadata["generateName"])
 }
 
 fn flag(schema: &Json, name: &str) -> bool {

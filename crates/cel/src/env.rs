@@ -6,7 +6,7 @@ use crate::{
     decl::Decl,
     estimate, eval,
     eval::Variables,
-    fault::Result as Evaluated,
+    fault::{Fault, Result as Evaluated},
     ir::{Kind, Node},
     limits,
     parse::{self, Issue},
@@ -25,17 +25,34 @@ pub struct Env {
 
 /// Why an expression cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CompileError {
-    /// What is wrong, in the order of the text.
-    pub issues: Vec<Issue>,
+pub enum CompileError {
+    /// It is no expression, or types do not fit; in the order of the text.
+    Invalid(Vec<Issue>),
+    /// A part that does not depend on any value fails.
+    Failing(Fault),
+}
+
+impl CompileError {
+    /// The same in the words in which upstream reports it.
+    pub fn detail(&self) -> String {
+        match self {
+            Self::Invalid(_) => format!("compilation failed: {self}"),
+            Self::Failing(_) => format!("program instantiation failed: {self}"),
+        }
+    }
 }
 
 impl fmt::Display for CompileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, issue) in self.issues.iter().enumerate() {
-            write!(f, "{}{issue}", if at > 0 { "\n" } else { "" })?;
+        match self {
+            Self::Invalid(issues) => {
+                for (at, issue) in issues.iter().enumerate() {
+                    write!(f, "{}{issue}", if at > 0 { "\n" } else { "" })?;
+                }
+                Ok(())
+            }
+            Self::Failing(fault) => write!(f, "{fault}"),
         }
-        Ok(())
     }
 }
 
@@ -86,14 +103,15 @@ impl Env {
     /// Compiles an expression: parses, checks and estimates it.
     pub fn compile(&self, source: &str) -> Result<Program, CompileError> {
         let compiled = on_large_stack(|| self.compile_here(source));
-        compiled.unwrap_or_else(|why| Err(vec![Issue::whole(why)])).map_err(|issues| CompileError { issues })
+        compiled.unwrap_or_else(|why| Err(CompileError::Invalid(vec![Issue::whole(why)])))
     }
 
-    fn compile_here(&self, source: &str) -> Result<Program, Vec<Issue>> {
-        let parsed = parse::parse(source)?;
+    fn compile_here(&self, source: &str) -> Result<Program, CompileError> {
+        let parsed = parse::parse(source).map_err(CompileError::Invalid)?;
         let mut root = check::check(&parsed, self)?;
         if height(&mut root) > 3 * limits::DEPTH {
-            return Err(vec![Issue::whole(format!("expression recursion limit exceeded: {}", limits::DEPTH))]);
+            let why = format!("expression recursion limit exceeded: {}", limits::DEPTH);
+            return Err(CompileError::Invalid(vec![Issue::whole(why)]));
         }
         let cost = estimate::estimate(&root, self.root.as_ref());
         let mut variables = Vec::new();

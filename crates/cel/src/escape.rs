@@ -35,8 +35,8 @@ pub fn escape(property: &str) -> Option<String> {
     if property.is_empty() || property.starts_with(|c: char| c.is_ascii_digit()) {
         return None;
     }
-    if KEYWORDS.contains(&property) {
-        return Some(format!("__{property}__"));
+    if let Some(escaped) = keyword(property) {
+        return Some(escaped);
     }
     let mut escaped = String::with_capacity(property.len());
     let mut rest = property;
@@ -55,6 +55,11 @@ pub fn escape(property: &str) -> Option<String> {
         rest = &rest[1..];
     }
     Some(escaped)
+}
+
+/// The identifier for a property that is called like a keyword.
+pub(crate) fn keyword(property: &str) -> Option<String> {
+    KEYWORDS.contains(&property).then(|| format!("__{property}__"))
 }
 
 #[cfg(test)]

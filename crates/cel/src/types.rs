@@ -54,6 +54,13 @@ pub struct Object {
     pub fields: BTreeMap<String, Type>,
 }
 
+impl Object {
+    /// The type of a field. Behind a dot, keywords need no escape.
+    pub(crate) fn field(&self, name: &str) -> Option<&Type> {
+        self.fields.get(name).or_else(|| self.fields.get(&crate::escape::keyword(name)?))
+    }
+}
+
 impl PartialEq for Object {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name

@@ -8,7 +8,7 @@ use crate::{
     limits,
     types::Type,
 };
-use jiff::{Timestamp, tz::Offset};
+use jiff::{civil::DateTime, tz::Offset};
 use serde_json::Value as Json;
 use std::{borrow::Cow, cmp::Ordering, collections::HashMap, fmt, ops::Deref, sync::Arc};
 
@@ -40,15 +40,15 @@ pub enum Value<'a> {
 /// A point in time, and the offset from UTC in which it was written.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
-    /// The point in time.
-    pub at: Timestamp,
+    /// The point in time, in UTC. (A `Timestamp` of jiff ends a day before the year 9999 does.)
+    pub at: DateTime,
     /// The offset. It only matters where the point is shown.
     pub offset: Offset,
 }
 
 impl Moment {
     /// A point in time in UTC.
-    pub fn utc(at: Timestamp) -> Self {
+    pub fn utc(at: DateTime) -> Self {
         Self { at, offset: Offset::UTC }
     }
 }

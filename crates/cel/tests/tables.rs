@@ -3,7 +3,7 @@
 //! A file has blocks, each with the schema and the value of `self`, and lines `expression -> result`. A result is JSON, or
 //! `error: …` (when run), `compile error: …`, or `~ …` for an error with this text in it; behind it may follow `| cost N` (as run) and `| max N` (as estimated).
 
-use coracle_cel::{Decl, Env, Type, Value, limits, to_json};
+use coracle_cel::{CompileError, Decl, Env, Type, Value, limits, to_json};
 use serde_json::Value as Json;
 use std::{fs, path::Path, sync::Arc};
 
@@ -88,8 +88,13 @@ impl Case {
         let program = match env.compile(&self.expression) {
             Ok(program) => program,
             Err(error) => {
-                let messages: Vec<&str> = error.issues.iter().map(|issue| issue.message.as_str()).collect();
-                return self.compare(&format!("compile error: {}", messages.join("; ")), None, None);
+                let message = match &error {
+                    CompileError::Invalid(issues) => {
+                        issues.iter().map(|issue| issue.message.as_str()).collect::<Vec<_>>().join("; ")
+                    }
+                    CompileError::Failing(fault) => fault.to_string(),
+                };
+                return self.compare(&format!("compile error: {message}"), None, None);
             }
         };
         let max = program.estimated_cost().max;

@@ -97,7 +97,7 @@ fn to_int<'a>(args: &mut [Value<'a>]) -> Result<Value<'a>> {
         Value::Double(number) if number.abs() < i64::MAX as f64 => Ok(Value::Int(*number as i64)),
         Value::Double(_) => Err(overflow()),
         Value::Duration(nanos) => Ok(Value::Int(*nanos)),
-        Value::Timestamp(at) => Ok(Value::Int(at.at.as_second() - i64::from(at.at.subsec_nanosecond() < 0))),
+        Value::Timestamp(at) => Ok(Value::Int(time::seconds(*at))),
         Value::String(text) => text
             .parse()
             .map(Value::Int)

@@ -88,8 +88,8 @@ fn problem(text: &str) -> &'static str {
         return "unable to parse IP";
     }
     let fields: Vec<&str> = text.split('.').collect();
-    let wrong_field = fields.iter().find_map(|field| match field {
-        f if f.is_empty() => Some("IPv4 field must have at least one digit"),
+    let wrong_field = fields.iter().find_map(|field| match *field {
+        "" => Some("IPv4 field must have at least one digit"),
         f if !f.bytes().all(|b| b.is_ascii_digit()) => Some("unexpected character"),
         f if f.len() > 1 && f.starts_with('0') => Some("IPv4 field has octet with leading zero"),
         f if f.len() > 3 || f.parse::<u16>().is_ok_and(|n| n > 255) => Some("IPv4 field has value >255"),

@@ -76,15 +76,20 @@ fn list<'v, 'a>(args: &'v [Value<'a>], at: usize) -> Result<&'v List<'a>> {
     }
 }
 
+/// The sum, of which `zero` is that of an empty list.
 fn sum<'a>(args: &[Value<'a>], zero: Value<'a>) -> Result<Value<'a>> {
     let add = super::function("_+_").ok_or(Fault::NoSuchOverload)?;
-    let mut total = zero;
-    for item in list(args, 0)?.iter() {
+    let mut items = list(args, 0)?.iter();
+    let mut total = items.next().transpose()?.unwrap_or(zero);
+    for item in items {
         let mut operands = [total, item?];
         let overload = add.overloads.iter().find(|o| o.takes(&operands)).ok_or(Fault::NoSuchOverload)?;
         total = (overload.eval)(&mut operands)?;
     }
-    Ok(total)
+    match total {
+        Value::Int(_) | Value::Uint(_) | Value::Double(_) | Value::Duration(_) => Ok(total),
+        _ => Err(Fault::NoSuchOverload),
+    }
 }
 
 fn is_sorted<'a>(args: &mut [Value<'a>]) -> Result<Value<'a>> {

@@ -111,8 +111,8 @@ pub(crate) fn function(name: &str) -> Option<&'static Function> {
 }
 
 /// Whether a text is a regular expression.
-pub(crate) fn is_pattern(text: &str) -> bool {
-    regexes::compile(text).is_ok()
+pub(crate) fn pattern(text: &str) -> Result<()> {
+    regexes::compile(text).map(|_| ())
 }
 
 /// A value of a library's type.

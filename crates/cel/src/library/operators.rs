@@ -217,9 +217,7 @@ fn subtract<'a>(args: &mut [Value<'a>]) -> Result<Value<'a>> {
             let back = nanos.checked_neg().ok_or_else(|| overflow("duration"))?;
             super::time::shift(*at, back).map(Value::Timestamp)
         }
-        [Value::Timestamp(a), Value::Timestamp(b)] => {
-            duration(i64::try_from(a.at.as_nanosecond() - b.at.as_nanosecond()).ok())
-        }
+        [Value::Timestamp(a), Value::Timestamp(b)] => duration(super::time::between(*a, *b)),
         _ => Err(Fault::NoSuchOverload),
     }
 }

@@ -4,8 +4,9 @@ use super::{Entry, entry};
 use crate::{
     cost::ONE,
     fault::{Fault, Result},
-    value::Value,
+    value::{Moment, Value},
 };
+use jiff::civil::DateTime;
 
 pub(super) fn entries() -> Vec<Entry> {
     vec![
@@ -52,7 +53,7 @@ fn is_zero(value: &Value<'_>) -> bool {
         Value::Map(map) => map.is_empty(),
         Value::Duration(nanos) => *nanos == 0,
         // Go's zero time is the start of the year 1
-        Value::Timestamp(moment) => moment.at.as_second() == -62_135_596_800 && moment.at.subsec_nanosecond() == 0,
+        Value::Timestamp(moment) => *moment == Moment::utc(DateTime::constant(1, 1, 1, 0, 0, 0, 0)),
         _ => false,
     }
 }

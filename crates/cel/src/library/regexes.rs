@@ -53,11 +53,7 @@ pub(crate) fn compile(pattern: &str) -> Result<Regex> {
     if let Some(regex) = COMPILED.lock().get(pattern) {
         return Ok(regex.clone());
     }
-    let regex = Regex::new(pattern).map_err(|e| {
-        let cause = e.to_string();
-        let last = cause.lines().last().unwrap_or_default().trim_start_matches("error: ").to_string();
-        Fault::other(format!("error parsing regexp: {last}: `{pattern}`"))
-    })?;
+    let regex = crate::pattern::pattern(pattern).map_err(Fault::other)?;
     let mut compiled = COMPILED.lock();
     if compiled.len() >= REMEMBERED {
         compiled.clear();

@@ -7,7 +7,8 @@ use crate::{
     value::{Moment, Value},
 };
 use jiff::{
-    SignedDuration, Timestamp, Zoned,
+    SignedDuration,
+    civil::{Date, DateTime, Time},
     fmt::temporal::Pieces,
     tz::{Offset, TimeZone},
 };
@@ -17,10 +18,10 @@ pub(super) fn entries() -> Vec<Entry> {
     const OF_TIMESTAMPS: &[Part] = &[
         ("getFullYear", "year", |args| part(args, |at| i64::from(at.year()))),
         ("getMonth", "month", |args| part(args, |at| i64::from(at.month()) - 1)),
-        ("getDayOfYear", "day_of_year", |args| part(args, |at| i64::from(at.day_of_year()) - 1)),
+        ("getDayOfYear", "day_of_year", |args| part(args, |at| i64::from(at.date().day_of_year()) - 1)),
         ("getDayOfMonth", "day_of_month", |args| part(args, |at| i64::from(at.day()) - 1)),
         ("getDate", "day_of_month_1_based", |args| part(args, |at| i64::from(at.day()))),
-        ("getDayOfWeek", "day_of_week", |args| part(args, |at| i64::from(at.weekday().to_sunday_zero_offset()))),
+        ("getDayOfWeek", "day_of_week", |args| part(args, |at| i64::from(at.date().weekday().to_sunday_zero_offset()))),
         ("getHours", "hours", |args| part(args, |at| i64::from(at.hour()))),
         ("getMinutes", "minutes", |args| part(args, |at| i64::from(at.minute()))),
         ("getSeconds", "seconds", |args| part(args, |at| i64::from(at.second()))),
@@ -44,10 +45,12 @@ pub(super) fn entries() -> Vec<Entry> {
     entries
 }
 
-fn part<'a>(args: &[Value<'a>], of: fn(Zoned) -> i64) -> Result<Value<'a>> {
+fn part<'a>(args: &[Value<'a>], of: fn(DateTime) -> i64) -> Result<Value<'a>> {
     match args {
-        [Value::Timestamp(at)] => Ok(Value::Int(of(at.at.to_zoned(TimeZone::UTC)))),
-        [Value::Timestamp(at), Value::String(name)] => Ok(Value::Int(of(at.at.to_zoned(zone(name)?)))),
+        [Value::Timestamp(moment)] => Ok(Value::Int(of(moment.at))),
+        [Value::Timestamp(moment), Value::String(name)] => {
+            Ok(Value::Int(of(local(moment.at, offset(name, moment.at)?)?)))
+        }
         _ => Err(Fault::NoSuchOverload),
     }
 }
@@ -59,14 +62,16 @@ fn whole<'a>(args: &[Value<'a>], of: fn(i64) -> i64) -> Result<Value<'a>> {
     }
 }
 
-/// A zone by name, or by its distance from UTC: `+01:00`, `-02:30`.
-fn zone(name: &str) -> Result<TimeZone> {
+/// The offset of a zone at a time: by the zone's name, or as its distance from UTC: `+01:00`, `-02:30`.
+fn offset(name: &str, at: DateTime) -> Result<Offset> {
     let unknown = || Fault::other(format!("unknown time zone {name}"));
     let Some((hours, minutes)) = name.split_once(':') else {
-        return match name {
-            "" | "UTC" => Ok(TimeZone::UTC),
-            _ => TimeZone::get(name).map_err(|_| unknown()),
-        };
+        if matches!(name, "" | "UTC") {
+            return Ok(Offset::UTC);
+        }
+        let zone = TimeZone::get(name).map_err(|_| unknown())?;
+        let at = at.to_zoned(TimeZone::UTC).map_err(|_| overflow())?;
+        return Ok(zone.to_offset(at.timestamp()));
     };
     let sign = if hours.starts_with('-') { -1 } else { 1 };
     let hours: i32 = hours.trim_start_matches(['+', '-']).parse().map_err(|_| unknown())?;
@@ -74,41 +79,66 @@ fn zone(name: &str) -> Result<TimeZone> {
     if !(0..24).contains(&hours) || !(0..60).contains(&minutes) {
         return Err(unknown());
     }
-    let offset = Offset::from_seconds(sign * (hours * 3600 + minutes * 60)).map_err(|_| unknown())?;
-    Ok(TimeZone::fixed(offset))
+    Offset::from_seconds(sign * (hours * 3600 + minutes * 60)).map_err(|_| unknown())
+}
+
+fn overflow() -> Fault {
+    Fault::other("timestamp overflow")
+}
+
+/// What clocks with this offset show at a time in UTC.
+fn local(at: DateTime, offset: Offset) -> Result<DateTime> {
+    at.checked_add(SignedDuration::from_secs(i64::from(offset.seconds()))).map_err(|_| overflow())
 }
 
 /// The years that timestamps may be in.
-fn in_range(at: Timestamp) -> Result<Timestamp> {
-    match at.as_second() {
-        -62_135_596_800..=253_402_300_799 => Ok(at),
-        _ => Err(Fault::other("timestamp overflow")),
-    }
+fn in_range(at: DateTime) -> Result<DateTime> {
+    if at.year() >= 1 { Ok(at) } else { Err(overflow()) }
 }
+
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 /// A point in time, later by a span.
 pub(crate) fn shift(moment: Moment, nanos: i64) -> Result<Moment> {
     let later = moment.at.checked_add(SignedDuration::from_nanos(nanos));
-    let at = later.map_err(|_| Fault::other("timestamp overflow")).and_then(in_range)?;
+    let at = later.map_err(|_| overflow()).and_then(in_range)?;
     Ok(Moment { at, ..moment })
+}
+
+/// The span between two points in time, in nanoseconds.
+pub(crate) fn between(later: Moment, earlier: Moment) -> Option<i64> {
+    i64::try_from(later.at.duration_since(earlier.at).as_nanos()).ok()
 }
 
 /// A point in time by seconds since 1970.
 pub(crate) fn of_seconds(seconds: i64) -> Result<Moment> {
-    Timestamp::from_second(seconds).map_err(|_| Fault::other("timestamp overflow")).and_then(in_range).map(Moment::utc)
+    let at = EPOCH.checked_add(SignedDuration::from_secs(seconds));
+    at.map_err(|_| overflow()).and_then(in_range).map(Moment::utc)
+}
+
+/// Whole seconds since 1970.
+pub(crate) fn seconds(moment: Moment) -> i64 {
+    let since = moment.at.duration_since(EPOCH);
+    since.as_secs() - i64::from(since.subsec_nanos() < 0)
 }
 
 /// A point in time in RFC 3339.
 pub(crate) fn timestamp(text: &str) -> Result<Moment> {
-    let wrong = || Fault::other(format!("parsing time {text:?}: cannot parse {text:?} as RFC 3339"));
+    parse_timestamp(text)
+        .ok_or_else(|| Fault::other(format!("parsing time {text:?}: cannot parse {text:?} as RFC 3339")))
+}
+
+fn parse_timestamp(text: &str) -> Option<Moment> {
     // jiff also takes what RFC 3339 does not: a blank for the T, no seconds, a zone's name
     let bytes = text.as_bytes();
     if bytes.get(10) != Some(&b'T') || bytes.get(16) != Some(&b':') || text.contains('[') {
-        return Err(wrong());
+        return None;
     }
-    let offset = Pieces::parse(text).ok().and_then(|pieces| pieces.to_numeric_offset());
-    let at = text.parse().map_err(|_| wrong()).and_then(in_range)?;
-    Ok(Moment { at, offset: offset.unwrap_or(Offset::UTC) })
+    let pieces = Pieces::parse(text).ok()?;
+    let offset = pieces.to_numeric_offset()?;
+    let shown = DateTime::from_parts(pieces.date(), pieces.time()?);
+    let at = shown.checked_sub(SignedDuration::from_secs(i64::from(offset.seconds()))).ok()?;
+    Some(Moment { at: in_range(at).ok()?, offset })
 }
 
 /// A value of format `date-time`.
@@ -119,18 +149,21 @@ pub(crate) fn date_time(text: &str) -> Result<Moment> {
 
 /// A value of format `date`.
 pub(crate) fn date(text: &str) -> Result<Moment> {
-    let wrong = || Fault::other(format!("Invalid date formatted string {text}"));
-    let day: jiff::civil::Date =
-        if text.len() == 10 { text.parse().map_err(|_| wrong())? } else { return Err(wrong()) };
-    day.to_zoned(TimeZone::UTC).map(|at| Moment::utc(at.timestamp())).map_err(|_| wrong())
+    let day = text.parse::<Date>().ok().filter(|_| text.len() == 10);
+    let day = day.ok_or_else(|| Fault::other(format!("Invalid date formatted string {text}")))?;
+    Ok(Moment::utc(day.to_datetime(Time::midnight())))
 }
 
 /// In RFC 3339, with as many digits as there are.
 pub(crate) fn show_timestamp(moment: Moment) -> String {
-    if moment.offset == Offset::UTC {
-        return moment.at.to_string();
+    let shown = local(moment.at, moment.offset).unwrap_or(moment.at);
+    match moment.offset.seconds() / 60 {
+        0 => format!("{shown}Z"),
+        minutes => {
+            let sign = if minutes < 0 { '-' } else { '+' };
+            format!("{shown}{sign}{:02}:{:02}", minutes.abs() / 60, minutes.abs() % 60)
+        }
     }
-    moment.at.display_with_offset(moment.offset).to_string()
 }
 
 const UNITS: &[(&str, i128)] = &[

@@ -194,7 +194,7 @@ impl Rule {
         let (rule, message) = (text("rule"), text("messageExpression"));
         let compile = |text: &str, wanted: &Type, prefix: &str, output: &str| -> Result<Program, String> {
             let env = env.ok_or("internal error: failed to retrieve type information for x-kubernetes-validations")?;
-            let failed = |error: CompileError| format!("{prefix}compilation failed: {error}");
+            let failed = |error: CompileError| format!("{prefix}{}", error.detail());
             let program = env.compile(text).map_err(failed)?;
             if program.output() == wanted { Ok(program) } else { Err(output.to_string()) }
         };
