@@ -2,6 +2,7 @@
 //!
 //! Invariants: no I/O, no clock of its own, no knowledge of a particular kind. An [`Object`] is encoded once.
 
+pub mod go;
 pub mod managed;
 pub mod object;
 pub mod openapi;
@@ -13,6 +14,8 @@ pub mod resource;
 pub mod schema;
 pub mod selector;
 pub mod status;
+#[cfg(test)]
+mod testing;
 pub mod validation;
 
 pub use object::{Draft, Meta, Object, OwnerReference};

@@ -17,6 +17,7 @@ pub mod made;
 mod names;
 mod place;
 pub mod placement;
+mod reset;
 mod shapes;
 
 pub mod admissionregistration;

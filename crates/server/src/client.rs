@@ -58,8 +58,7 @@ impl LocalClient {
         // what is wrong in our own objects is logged, not refused
         options.field_validation = FieldValidation::Warn;
         if options.field_manager.is_empty() {
-            let name = self.user.name.rsplit(':').next().unwrap_or_default();
-            options.field_manager = name.to_string();
+            options.field_manager = component(&self.user.name).to_string();
         }
         options
     }
@@ -231,4 +230,12 @@ impl Client for LocalClient {
             Deleted::Going(left) => served.present(&left).map(Some),
         }
     }
+}
+
+/// The name under which a component of this process writes, as upstream's do: controllers are one program.
+fn component(user: &str) -> &str {
+    if user.starts_with("system:serviceaccount:kube-system:") {
+        return "kube-controller-manager";
+    }
+    user.rsplit(':').next().unwrap_or_default()
 }

@@ -1,15 +1,13 @@
 //! From a request body to a value of the right shape: unknown fields dropped (and told), wrong types refused.
 
-use crate::registry::Target;
+use crate::books::Books;
 use coracle_api::{
-    Media, Patch, PatchKind, Result, Schema, Status, WriteOptions,
-    managed::{self, OnConflict, Writer},
+    Media, Patch, PatchKind, Result, Schema, Status,
     options::FieldValidation,
     protobuf,
     schema::{self, Type},
 };
 use coracle_kinds::Kind;
-use jiff::Timestamp;
 use serde_json::Value;
 
 /// Decodes a body as a type (`None`: any object); the value and warnings.
@@ -54,58 +52,35 @@ pub fn conform(kind: &Kind, value: &Value, validation: FieldValidation) -> Resul
     }
 }
 
-/// Applies a patch to the current version of an object; the result still has to be conformed to its kind. Also gives what is to be
-/// warned of.
+/// Applies a patch to the current version of an object; the result still has to be conformed to its kind.
 ///
 /// # Errors
 /// 400, 409 (apply) and 422 when the patch does not fit.
-pub fn patch(
-    target: Target<'_>,
-    base: Value,
-    patch: &Patch,
-    options: &WriteOptions,
-    now: Timestamp,
-) -> Result<(Value, Vec<String>)> {
+pub fn patch(kind: &Kind, books: &Books<'_>, base: Value, patch: &Patch) -> Result<Value> {
     match patch.kind {
-        PatchKind::Apply => apply(target, Some(base), &patch.body, options, now),
-        _ => Ok((coracle_api::apply_patch(patch, base, target.served.kind.type_of())?, Vec::new())),
+        PatchKind::Apply => books.apply(Some(&base), &patch.body),
+        _ => coracle_api::apply_patch(patch, base, kind.type_of()),
     }
-}
-
-/// Server-side apply of a configuration; `live` is `None` if apply creates the object. Also gives what is to be warned of.
-///
-/// # Errors
-/// 409 when others own what would change.
-pub fn apply(
-    target: Target<'_>,
-    live: Option<Value>,
-    applied: &Value,
-    options: &WriteOptions,
-    now: Timestamp,
-) -> Result<(Value, Vec<String>)> {
-    let kind = &target.served.kind;
-    let (applied, warnings) = conform(kind, applied, options.field_validation)?;
-    let conflict = if options.force { OnConflict::Take } else { OnConflict::Refuse };
-    let writer = Writer { manager: &options.field_manager, subresource: target.subresource, time: now };
-    let merged = managed::apply(live, applied, writer, conflict, kind.type_of())?;
-    Ok((merged, warnings))
-}
-
-/// Notes in `new` who changed what since `old`.
-pub fn track(target: Target<'_>, old: Option<&Value>, new: &mut Value, options: &WriteOptions, now: Timestamp) {
-    let writer = Writer { manager: &options.field_manager, subresource: target.subresource, time: now };
-    managed::track_update(old, new, writer, target.served.kind.storage().type_of());
 }
 
 /// Applies a patch to a Scale.
 ///
 /// # Errors
 /// As [`patch`].
-pub fn patch_scale(scale: Value, patch: &Patch) -> Result<Value> {
-    match patch.kind {
-        // a Scale keeps no books of its own: applying one sets its count
-        PatchKind::Apply => Ok(coracle_api::patch::merge(scale, &patch.body)),
-        _ => coracle_api::apply_patch(patch, scale, Schema::builtin().type_of("autoscaling", "v1", "Scale")),
+pub fn patch_scale(
+    books: &Books<'_>,
+    scale: Value,
+    patch: &Patch,
+    validation: FieldValidation,
+) -> Result<(Value, Vec<String>)> {
+    let of = Schema::builtin().type_of("autoscaling", "v1", "Scale");
+    let patched = match patch.kind {
+        PatchKind::Apply => books.apply_scale(&scale, &patch.body)?,
+        _ => coracle_api::apply_patch(patch, scale, of)?,
+    };
+    match of {
+        Some(of) => schema::decode::conform(&patched, of, validation).map(|d| (d.value, d.warnings)),
+        None => Ok((patched, Vec::new())),
     }
 }
 

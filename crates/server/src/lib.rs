@@ -7,6 +7,7 @@
 pub mod admission;
 mod app;
 pub mod auth;
+mod books;
 mod bootstrap;
 pub mod catalog;
 mod client;

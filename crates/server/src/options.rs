@@ -3,22 +3,32 @@
 use crate::{
     app::Ask,
     catalog::Served,
+    http::negotiate,
     registry::list::{State, Want},
     route::Query,
     watch::{Begin, Selection},
 };
+use ::http::HeaderMap;
 use coracle_api::{
-    DeleteOptions, FieldError, FieldSelector, LabelSelector, Propagation, Resource, Result, Status, WriteOptions,
-    options::FieldValidation,
+    DeleteOptions, FieldError, FieldErrorKind, FieldSelector, LabelSelector, PatchKind, Propagation, Resource, Result,
+    Status, WriteOptions, options::FieldValidation,
 };
 use rand::Rng;
+use serde_json::json;
 use std::time::Duration;
 
 /// Watches without a bound end by themselves after this long, or up to twice as long, so that they do not end together.
 const MIN_WATCH: u64 = 1800;
 
+/// Names of field managers are no longer than this.
+const MAX_MANAGER: usize = 128;
+
+fn options_resource(kind: &'static str) -> Resource {
+    Resource::fixed("meta.k8s.io", "v1", "options", kind, false)
+}
+
 fn invalid(kind: &'static str, error: FieldError) -> Status {
-    Status::invalid(&Resource::fixed("meta.k8s.io", "v1", "options", kind, false), "", &[error])
+    Status::invalid(&options_resource(kind), "", &[error])
 }
 
 fn number<T: std::str::FromStr>(query: &Query, key: &str) -> Result<Option<T>> {
@@ -31,12 +41,12 @@ fn number<T: std::str::FromStr>(query: &Query, key: &str) -> Result<Option<T>> {
     }
 }
 
-fn dry_run(values: &[&str]) -> Result<bool> {
-    match values {
-        [] | [""] => Ok(false),
-        ["All"] => Ok(true),
-        [other, ..] => Err(invalid("CreateOptions", FieldError::not_supported("dryRun", *other, &["All"]))),
+fn dry_run(kind: &'static str, values: &[&str]) -> Result<bool> {
+    let values: Vec<&str> = values.iter().copied().filter(|v| !v.is_empty()).collect();
+    if values.iter().all(|v| *v == "All") {
+        return Ok(!values.is_empty());
     }
+    Err(invalid(kind, FieldError::not_supported("dryRun", json!(values), &["All"])))
 }
 
 /// Options of create, update and patch.
@@ -45,26 +55,75 @@ fn dry_run(values: &[&str]) -> Result<bool> {
 /// 422 for values that upstream does not know.
 pub fn write(ask: &Ask) -> Result<WriteOptions> {
     let query = &ask.query;
+    let kind = match ask.info.verb.as_str() {
+        "create" => "CreateOptions",
+        "patch" => "PatchOptions",
+        _ => "UpdateOptions",
+    };
+    let manager = query.get("fieldManager").unwrap_or_default();
+    let mut errors = Vec::new();
+    if kind == "PatchOptions" {
+        let apply = negotiate::patch_kind(&ask.headers)? == PatchKind::Apply;
+        if apply && manager.is_empty() {
+            errors.push(FieldError::required("fieldManager", "is required for apply patch"));
+        }
+        if !apply && query.get("force").is_some() {
+            errors.push(FieldError::forbidden("force", "may not be specified for non-apply patch"));
+        }
+    }
+    manager_errors(manager, &mut errors);
     let field_validation = match query.get("fieldValidation") {
         None | Some("" | "Warn") => FieldValidation::Warn,
         Some("Ignore") => FieldValidation::Ignore,
         Some("Strict") => FieldValidation::Strict,
         Some(other) => {
-            let error = FieldError::not_supported("fieldValidation", other, &["Ignore", "Warn", "Strict"]);
-            return Err(invalid("CreateOptions", error));
+            errors.push(FieldError::not_supported("fieldValidation", other, &["", "Ignore", "Strict", "Warn"]));
+            FieldValidation::Warn
         }
     };
-    let agent = || {
-        let agent = ask.headers.get(http::header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("unknown");
-        agent.split('/').next().unwrap_or_default().chars().take(128).collect()
-    };
-    let manager = query.get("fieldManager").filter(|m| !m.is_empty()).map(ToString::to_string);
+    if !errors.is_empty() {
+        return Err(Status::invalid(&options_resource(kind), "", &errors));
+    }
     Ok(WriteOptions {
-        dry_run: dry_run(&query.all("dryRun").collect::<Vec<_>>())?,
-        field_manager: manager.unwrap_or_else(agent),
+        dry_run: dry_run(kind, &query.all("dryRun").collect::<Vec<_>>())?,
+        field_manager: if manager.is_empty() { agent(&ask.headers) } else { manager.to_string() },
         force: query.flag("force"),
         field_validation,
     })
+}
+
+/// What is wrong with the name of a field manager.
+fn manager_errors(manager: &str, errors: &mut Vec<FieldError>) {
+    if manager.len() > MAX_MANAGER {
+        errors.push(FieldError::new("fieldManager", FieldErrorKind::TooLong(MAX_MANAGER), ""));
+    }
+    for (at, c) in manager.char_indices().filter(|(_, c)| !printable(*c)) {
+        let why = format!("invalid character U+{:04X} (at position {at})", u32::from(c));
+        errors.push(FieldError::invalid("fieldManager", manager, why));
+    }
+}
+
+/// As Go's `unicode.IsPrint` sees it, of what may stand in names.
+fn printable(c: char) -> bool {
+    c == ' '
+        || !(c.is_control()
+            || c.is_whitespace()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{feff}'))
+}
+
+/// The manager of those who name none: what stands before the slash in their `User-Agent`.
+fn agent(headers: &HeaderMap) -> String {
+    let agent = headers.get(::http::header::USER_AGENT).map(|v| String::from_utf8_lossy(v.as_bytes()));
+    let mut out = String::new();
+    for c in agent.as_deref().unwrap_or_default().split('/').next().unwrap_or_default().chars() {
+        if printable(c) {
+            if out.len() + c.len_utf8() > MAX_MANAGER {
+                break;
+            }
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// Options of delete: those in the query count where the body has none.
@@ -95,7 +154,7 @@ pub fn delete(query: &Query, options: &mut DeleteOptions) -> Result<()> {
         options.orphan_dependents = Some(query.flag("orphanDependents"));
     }
     let asked: Vec<&str> = options.dry_run.iter().map(String::as_str).chain(query.all("dryRun")).collect();
-    options.dry_run = if dry_run(&asked)? { vec!["All".into()] } else { Vec::new() };
+    options.dry_run = if dry_run("DeleteOptions", &asked)? { vec!["All".into()] } else { Vec::new() };
     Ok(())
 }
 

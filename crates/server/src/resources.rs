@@ -281,11 +281,6 @@ async fn patch(app: &App, ask: &Ask, target: Target<'_>, request: Request<Incomi
 
 async fn read_patch(ask: &Ask, request: Request<Incoming>) -> Result<Patch> {
     let kind = negotiate::patch_kind(&ask.headers)?;
-    if kind == PatchKind::Apply && ask.query.get("fieldManager").unwrap_or_default().is_empty() {
-        let resource = coracle_api::Resource::fixed("meta.k8s.io", "v1", "patchoptions", "PatchOptions", false);
-        let error = coracle_api::FieldError::required("fieldManager", "is required for apply patch");
-        return Err(Status::invalid(&resource, "", &[error]));
-    }
     let bytes = read(request).await?;
     let body = decode::patch_body(kind, &bytes)?;
     Ok(Patch { kind, body })

@@ -50,6 +50,8 @@ pub struct Field {
     description: String,
     shape: String,
     required: bool,
+    /// A struct that is always there, if only empty.
+    embedded: bool,
     number: u32,
     patch: String,
     default: String,

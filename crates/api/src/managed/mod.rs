@@ -1,28 +1,43 @@
 //! Who set which field: server-side apply, and the bookkeeping of `metadata.managedFields` for every other write.
 //!
 //! Pure functions from values to values. Ownership goes by path; lists whose items have keys are owned item by item.
-//! The rules are those of upstream's structured-merge-diff: apply merges, removes what the manager gave up and nobody
-//! else names, and refuses to change what others set unless forced.
+//! The rules are those of upstream's structured-merge-diff and of apimachinery's `managedfields`: apply merges, removes
+//! what the manager gave up and nobody else names, and refuses to change what others set unless forced.
 
-mod fields;
+mod books;
+mod compare;
+mod config;
+mod last_applied;
+mod merge;
+mod reset;
+mod scale;
 mod set;
+mod step;
 #[cfg(test)]
 mod tests;
+mod topology;
+
+pub use reset::Reset;
+pub use scale::ScaleBooks;
 
 use crate::{
-    schema::Type,
+    schema::{Shape, Type},
     status::{Result, Status},
 };
-use fields::{Topology, compare, merge, prune, set_of};
+use books::{Books, Conflicts, Entry, Id, Operation};
+use compare::{Difference, compare, set_of, with_named};
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
-use set::{Set, Step};
-
-/// More managers of updates than this are folded into one.
-const MAX_UPDATE_MANAGERS: usize = 10;
+use merge::{merge, remove};
+use serde_json::{Value, json};
+use set::Set;
+use std::collections::BTreeMap;
+use step::Step;
+use topology::{Form, Topology};
 
 /// Fields that nobody owns.
-const SYSTEM_METADATA: &[&str] = &[
+const UNOWNED: &[&str] = &["apiVersion", "kind", "metadata"];
+/// Fields of `metadata` that nobody owns.
+const UNOWNED_METADATA: &[&str] = &[
     "name",
     "namespace",
     "creationTimestamp",
@@ -34,15 +49,58 @@ const SYSTEM_METADATA: &[&str] = &[
     "resourceVersion",
 ];
 
-/// Who writes, when, through which subresource (empty: the object itself).
+/// Where a write arrives: in which version it shows objects, and which fields it does not write.
+#[derive(Clone, Copy)]
+pub struct Endpoint<'a> {
+    /// `apiVersion` of what is written there.
+    pub version: &'a str,
+    /// `kind` of what is written there.
+    pub kind: &'a str,
+    /// Its type; without one objects are owned by field and lists as a whole.
+    pub of: Option<Type<'a>>,
+    /// `status`, `scale`, or empty.
+    pub subresource: &'a str,
+    /// What is thrown away there.
+    pub reset: Reset,
+    /// The other versions of the object.
+    pub versions: &'a dyn Versions,
+}
+
+/// The versions in which an object can be shown: entries of other versions are judged in theirs.
+pub trait Versions: Sync {
+    /// The object as another version shows it; `None` when that is not served (any more).
+    fn convert(&self, object: &Value, from: &str, to: &str) -> Option<Value>;
+
+    /// The type of a version's objects.
+    fn type_of(&self, version: &str) -> Option<Type<'_>>;
+}
+
+/// There is one version only.
+pub struct OneVersion;
+
+impl Versions for OneVersion {
+    fn convert(&self, _: &Value, _: &str, _: &str) -> Option<Value> {
+        None
+    }
+
+    fn type_of(&self, _: &str) -> Option<Type<'_>> {
+        None
+    }
+}
+
+/// Who writes, and when.
 #[derive(Clone, Copy, Debug)]
 pub struct Writer<'a> {
     /// `fieldManager`.
     pub manager: &'a str,
     /// Now.
     pub time: Timestamp,
-    /// `status`, `scale`, or empty.
-    pub subresource: &'a str,
+}
+
+impl Writer<'_> {
+    fn now(self) -> Option<String> {
+        jiff::fmt::strtime::format("%Y-%m-%dT%H:%M:%SZ", self.time).ok()
+    }
 }
 
 /// What apply does about fields of others.
@@ -54,287 +112,305 @@ pub enum OnConflict {
     Take,
 }
 
-#[derive(Clone, Debug, PartialEq)]
-struct Entry {
-    manager: String,
-    apply: bool,
-    api_version: String,
-    subresource: String,
-    time: Value,
-    fields: Set,
-}
-
-impl Entry {
-    fn read(value: &Value) -> Option<Self> {
-        let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_string();
-        let fields = value.get("fieldsV1")?;
-        Some(Self {
-            manager: text("manager"),
-            apply: text("operation") == "Apply",
-            api_version: text("apiVersion"),
-            subresource: text("subresource"),
-            time: value.get("time").cloned().unwrap_or_default(),
-            fields: Set::from_value(fields),
-        })
+impl<'a> Endpoint<'a> {
+    fn topology(&self) -> Topology<'a> {
+        Topology::of(self.of)
     }
 
-    fn write(&self) -> Value {
-        let mut value = json!({
-            "manager": self.manager, "operation": self.operation(), "apiVersion": self.api_version,
-            "fieldsType": "FieldsV1", "fieldsV1": self.fields.to_value(),
-        });
-        if !self.time.is_null() {
-            value["time"] = self.time.clone();
+    /// The objects as `version` shows them, with its topology; `None` when it is not served.
+    fn view<const N: usize>(&self, objects: [&Value; N], version: &str) -> Option<([Value; N], Topology<'a>)> {
+        if version == self.version {
+            return Some((objects.map(Value::clone), self.topology()));
         }
-        if !self.subresource.is_empty() {
-            value["subresource"] = json!(self.subresource);
+        let mut out = [const { Value::Null }; N];
+        for (out, object) in out.iter_mut().zip(objects) {
+            *out = self.versions.convert(object, self.version, version)?;
         }
-        value
+        Some((out, Topology::of(self.versions.type_of(version))))
     }
 
-    fn operation(&self) -> &'static str {
-        if self.apply { "Apply" } else { "Update" }
+    fn id(&self, manager: &str, operation: Operation) -> Id {
+        Id::new(manager, operation, self.version, self.subresource)
     }
 
-    /// Appliers are the same in every version; updates are kept by version.
-    fn is(&self, writer: Writer<'_>, apply: bool, api_version: &str) -> bool {
-        self.manager == writer.manager
-            && self.apply == apply
-            && self.subresource == writer.subresource
-            && (apply || self.api_version == api_version)
+    /// An object of which nothing is said.
+    fn nothing(&self) -> Value {
+        json!({"apiVersion": self.version, "kind": self.kind})
     }
 
-    /// As a conflict names it.
-    fn show(&self) -> String {
-        let mut out = format!("{:?}", self.manager);
-        if !self.subresource.is_empty() {
-            out += &format!(" with subresource {:?}", self.subresource);
-        }
-        if !self.apply {
-            out += &format!(" using {}", self.api_version);
-        }
-        out
+    /// What differs, as far as this endpoint keeps books of it.
+    fn difference(&self, old: &Value, new: &Value, version: &str) -> Option<Difference> {
+        let mut difference = if version == self.version {
+            compare(old, new, self.topology())
+        } else {
+            let ([old, new], topology) = self.view([old, new], version)?;
+            compare(&old, &new, topology)
+        };
+        self.reset.filter_both(&mut difference);
+        Some(difference)
     }
 }
 
-/// Applies a configuration: gives the object to store, before defaults. `live` is `None` if apply creates it.
+/// Applies a configuration: gives the object to store, before defaults, with nulls in the place of what goes.
+/// `live` is `None` if apply creates it. Both are in the endpoint's version.
 ///
 /// # Errors
-/// 409 with a cause per field when others own what would change; 400 when the configuration has managedFields.
+/// 409 with a cause for each field that others own; 400 and 500 for a configuration that is none of this kind.
 pub fn apply(
-    live: Option<Value>,
-    applied: Value,
+    live: Option<&Value>,
+    config: &Value,
     writer: Writer<'_>,
     on_conflict: OnConflict,
-    of: Option<Type<'_>>,
+    endpoint: &Endpoint<'_>,
 ) -> Result<Value> {
-    if applied["metadata"].get("managedFields").is_some_and(|m| m.as_array().is_none_or(|l| !l.is_empty())) {
-        return Err(Status::bad_request("metadata.managedFields must be nil"));
+    let canonical = config::read(config, endpoint)?;
+    let nothing = endpoint.nothing();
+    let live = live.unwrap_or(&nothing);
+    let mut books =
+        Books::of(live).map_err(|e| Status::new(500, "", format!("failed to decode managed fields: {e}")))?;
+    if books.is_empty() {
+        // what is there was set by someone before anybody kept books
+        let first = Writer { manager: "before-first-apply", ..writer };
+        note_update(&nothing, live, &mut books, first, endpoint);
     }
-    let topology = Topology::of(of);
-    let api_version = applied["apiVersion"].as_str().unwrap_or_default().to_string();
-    let mut entries = live.as_ref().map(entries_of).unwrap_or_default();
-    if let Some(live) = live.as_ref().filter(|_| entries.is_empty()) {
-        entries.push(before_first_apply(live, topology));
-    }
-    let mine = entries.iter().position(|e| e.is(writer, true, &api_version));
-    let mine = mine.map(|at| entries.remove(at));
-    let mut fields = set_of(&applied, topology);
-    strip(&mut fields);
-
-    let had_live = live.is_some();
-    let base = live.clone().unwrap_or_else(|| json!({}));
-    let mut object = if had_live { merge(base, applied, topology) } else { applied };
-    if let Some(last) = &mine {
-        let mut keep = fields.clone();
-        entries.iter().for_each(|e| keep.union(&e.fields));
-        prune(&mut object, &last.fields, &keep, topology);
-    }
-    let mut difference = compare(live.as_ref(), &object, topology);
-    strip(&mut difference.changed);
-    if on_conflict == OnConflict::Refuse {
-        refuse_conflicts(&entries, &difference.changed)?;
-    }
-    for entry in &mut entries {
-        entry.fields.subtract(&difference.changed);
-        entry.fields.subtract(&difference.removed);
-    }
-    let time = match mine {
-        // nothing new: the object stays byte for byte what it was
-        Some(last) if last.fields == fields && difference.changed.is_empty() && difference.removed.is_empty() => {
-            last.time
+    let attempt = |on_conflict| run(live, &canonical, books.clone(), writer, on_conflict, endpoint);
+    let (object, books) = match attempt(on_conflict) {
+        Ok(done) => done,
+        Err(conflicts) => {
+            let left = last_applied::migrate(conflicts, live, writer.manager, endpoint);
+            match left {
+                Some(conflicts) => return Err(conflicts.status()),
+                None => attempt(OnConflict::Take).map_err(|c| c.status())?,
+            }
         }
-        _ => now(writer),
     };
-    entries.push(Entry {
-        manager: writer.manager.into(),
-        apply: true,
-        api_version,
-        subresource: writer.subresource.into(),
-        time,
-        fields,
-    });
-    store(&mut object, entries);
+    let mut object = object.unwrap_or_else(|| live.clone());
+    last_applied::follow(&mut object, config, writer.manager);
+    books.store(&mut object);
     Ok(object)
 }
 
-/// Notes in `new` what a create (`old` is `None`), update or patch changed.
-pub fn track_update(old: Option<&Value>, new: &mut Value, writer: Writer<'_>, of: Option<Type<'_>>) {
-    let topology = Topology::of(of);
-    let given = new["metadata"].get("managedFields").and_then(Value::as_array);
-    let reset = given.is_some_and(|list| list.len() == 1 && list[0].as_object().is_some_and(Map::is_empty));
-    let mut entries = if reset { Vec::new() } else { entries_of(new) };
-    if entries.is_empty() && !reset {
-        entries = old.map(entries_of).unwrap_or_default();
-    }
-    let mut difference = compare(old, new, topology);
-    strip(&mut difference.changed);
-    strip(&mut difference.removed);
-    let api_version = new["apiVersion"].as_str().unwrap_or_default().to_string();
-    if !(difference.changed.is_empty() && difference.removed.is_empty()) {
-        for entry in &mut entries {
-            if !entry.is(writer, false, &api_version) {
-                entry.fields.subtract(&difference.changed);
-            }
-            entry.fields.subtract(&difference.removed);
+/// The merged object (`None`: it is the live one) and the books after it.
+fn run(
+    live: &Value,
+    config: &Value,
+    mut books: Books,
+    writer: Writer<'_>,
+    on_conflict: OnConflict,
+    endpoint: &Endpoint<'_>,
+) -> Result<(Option<Value>, Books), Conflicts> {
+    let topology = endpoint.topology();
+    reconcile(&mut books, endpoint);
+    let me = endpoint.id(writer.manager, Operation::Apply);
+    let last = books.0.remove(&me);
+    let mut fields = set_of(config, topology);
+    endpoint.reset.filter(&mut fields);
+    let time = last.as_ref().and_then(|l| l.time.clone());
+    books.0.insert(me.clone(), Entry { fields, version: endpoint.version.into(), time });
+    let merged = merge(Some(live), Some(config), topology).unwrap_or_default();
+    let object = match &last {
+        Some(last) if !last.fields.is_empty() => prune(merged, last, &books, endpoint),
+        _ => merged,
+    };
+    yield_to(live, &object, &mut books, Some(&me), on_conflict, endpoint)?;
+    let changed = &object != live;
+    if let Some(entry) = books.0.get_mut(&me) {
+        strip(&mut entry.fields);
+        if changed {
+            entry.time = writer.now();
         }
-        own_update(&mut entries, &difference.changed, writer, api_version);
-        fold_updates(&mut entries);
     }
-    store(new, entries);
+    books.compact();
+    Ok((changed.then_some(object), books))
 }
 
-fn own_update(entries: &mut Vec<Entry>, changed: &Set, writer: Writer<'_>, api_version: String) {
-    if changed.is_empty() {
-        return;
+/// Notes in `new` what a create (`old` is `None`), update or patch changed. Both are in the endpoint's version.
+pub fn track_update(old: Option<&Value>, new: &mut Value, writer: Writer<'_>, endpoint: &Endpoint<'_>) {
+    let of_old = || old.map(|old| Books::of(old).unwrap_or_default()).unwrap_or_default();
+    // who keeps which books is not a matter of subresources
+    let mut books = if !endpoint.subresource.is_empty() && old.is_some() {
+        of_old()
+    } else if books::is_reset(new) {
+        Books::default()
+    } else {
+        // clients that do not know the books may leave them out, or damage them
+        Books::of(new).ok().filter(|books| !books.is_empty()).unwrap_or_else(of_old)
+    };
+    if let Some(metadata) = new.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
     }
-    match entries.iter_mut().find(|e| e.is(writer, false, &api_version)) {
-        Some(entry) => {
-            entry.fields.union(changed);
-            entry.time = now(writer);
-        }
-        None => entries.push(Entry {
-            manager: writer.manager.into(),
-            apply: false,
-            api_version,
-            subresource: writer.subresource.into(),
-            time: now(writer),
-            fields: changed.clone(),
-        }),
+    // books once closed stay closed, until somebody applies
+    if old.is_none() || !books.is_empty() {
+        let nothing = endpoint.nothing();
+        note_update(old.unwrap_or(&nothing), new, &mut books, writer, endpoint);
+        books.fold();
     }
+    books.store(new);
 }
 
-/// The oldest updates become one entry, so that the list stays short.
-fn fold_updates(entries: &mut Vec<Entry>) {
-    let mut updates: Vec<usize> = (0..entries.len()).filter(|i| !entries[*i].apply).collect();
-    if updates.len() <= MAX_UPDATE_MANAGERS {
-        return;
-    }
-    updates.sort_by_key(|i| entries[*i].time.as_str().unwrap_or_default().to_string());
-    updates.truncate(updates.len() - MAX_UPDATE_MANAGERS + 1);
-    updates.sort_unstable();
-    let mut folded: Vec<Entry> = updates.into_iter().rev().map(|i| entries.remove(i)).collect();
-    let Some(mut one) = folded.pop() else { return };
-    for entry in &folded {
-        one.fields.union(&entry.fields);
-    }
-    one.manager = "ancient-changes".into();
-    one.subresource.clear();
-    entries.push(one);
-}
-
-fn now(writer: Writer<'_>) -> Value {
-    jiff::fmt::strtime::format("%Y-%m-%dT%H:%M:%SZ", writer.time).map_or(Value::Null, Value::String)
-}
-
-fn entries_of(object: &Value) -> Vec<Entry> {
-    let list = object["metadata"]["managedFields"].as_array();
-    list.into_iter().flatten().filter_map(Entry::read).collect()
-}
-
-/// An object that nobody kept books on: what is there was set by someone.
-fn before_first_apply(live: &Value, topology: Topology<'_>) -> Entry {
-    let mut fields = set_of(live, topology);
+fn note_update(old: &Value, new: &Value, books: &mut Books, writer: Writer<'_>, endpoint: &Endpoint<'_>) {
+    reconcile(books, endpoint);
+    let Ok(Some(difference)) = yield_to(old, new, books, None, OnConflict::Take, endpoint) else { return };
+    let mut fields = difference.changed;
     strip(&mut fields);
-    Entry {
-        manager: "before-first-apply".into(),
-        apply: false,
-        api_version: live["apiVersion"].as_str().unwrap_or_default().into(),
-        subresource: String::new(),
-        time: Value::Null,
-        fields,
+    fields.compact();
+    if !fields.is_empty() {
+        let id = endpoint.id(writer.manager, Operation::Update);
+        let new = Entry { fields: Set::default(), version: endpoint.version.into(), time: None };
+        let entry = books.0.entry(id).or_insert(new);
+        entry.fields.union(&fields);
+        entry.time = writer.now();
+    }
+    books.compact();
+}
+
+/// Takes from everybody but `me` what changed between `old` and `new`. Gives the difference.
+fn yield_to(
+    old: &Value,
+    new: &Value,
+    books: &mut Books,
+    me: Option<&Id>,
+    on_conflict: OnConflict,
+    endpoint: &Endpoint<'_>,
+) -> Result<Option<Difference>, Conflicts> {
+    let mut by_version: BTreeMap<String, Option<Difference>> = BTreeMap::new();
+    let own = endpoint.difference(old, new, endpoint.version);
+    by_version.insert(endpoint.version.into(), own);
+    let mut conflicts = BTreeMap::new();
+    for (id, entry) in books.0.iter().filter(|(id, _)| Some(*id) != me) {
+        let version = entry.version.as_str();
+        if !by_version.contains_key(version) {
+            by_version.insert(version.into(), endpoint.difference(old, new, version));
+        }
+        if let Some(Some(difference)) = by_version.get(version) {
+            let taken = entry.fields.intersection(&difference.changed);
+            if !taken.is_empty() {
+                conflicts.insert(id.clone(), taken);
+            }
+        }
+    }
+    if on_conflict == OnConflict::Refuse && !conflicts.is_empty() {
+        return Err(Conflicts(conflicts));
+    }
+    books.0.retain(|id, entry| {
+        if Some(id) == me {
+            return true;
+        }
+        // nobody can say what an entry in a version that is gone means
+        let Some(Some(difference)) = by_version.get(&entry.version) else { return false };
+        if difference.is_empty() {
+            return true;
+        }
+        if let Some(taken) = conflicts.get(id) {
+            entry.fields.subtract(taken);
+        }
+        entry.fields.subtract(&difference.removed);
+        !entry.fields.is_empty()
+    });
+    Ok(by_version.remove(endpoint.version).flatten())
+}
+
+/// Removes from the merged object what the manager gave up: named by it last time, and by nobody now.
+fn prune(merged: Value, last: &Entry, books: &Books, endpoint: &Endpoint<'_>) -> Value {
+    let Some(([seen], topology)) = endpoint.view([&merged], &last.version) else { return merged };
+    let had = with_named(&last.fields, topology);
+    let pruned = remove(&seen, &had, topology);
+    let pruned = keep_owned(&merged, &seen, pruned, &last.version, books, endpoint);
+    // only what was this manager's goes
+    let mut gone = with_named(&set_of(&seen, topology), topology);
+    gone.subtract(&with_named(&set_of(&pruned, topology), topology));
+    let done = remove(&seen, &gone.intersection(&had), topology);
+    if last.version == endpoint.version {
+        return done;
+    }
+    endpoint.versions.convert(&done, &last.version, endpoint.version).unwrap_or(merged)
+}
+
+/// Puts back into `pruned` (in the version `at`) what anybody owns.
+fn keep_owned(
+    merged: &Value,
+    seen: &Value,
+    mut pruned: Value,
+    at: &str,
+    books: &Books,
+    endpoint: &Endpoint<'_>,
+) -> Value {
+    let mut owned: BTreeMap<&str, Set> = BTreeMap::new();
+    for entry in books.0.values() {
+        owned.entry(&entry.version).or_default().union(&entry.fields);
+    }
+    // the version that was pruned first: others may not convert without what it puts back
+    let mut versions: Vec<(&str, Set)> = owned.into_iter().collect();
+    versions.sort_by_key(|(version, _)| *version != at);
+    for (version, owned) in versions {
+        let (whole, cut, topology) = if version == at {
+            let topology =
+                if at == endpoint.version { endpoint.topology() } else { Topology::of(endpoint.versions.type_of(at)) };
+            (seen.clone(), pruned.clone(), topology)
+        } else {
+            let cut =
+                if version == at { Some(pruned.clone()) } else { endpoint.versions.convert(&pruned, at, version) };
+            let (Some(([whole], topology)), Some(cut)) = (endpoint.view([merged], version), cut) else { continue };
+            (whole, cut, topology)
+        };
+        let mut gone = with_named(&set_of(&whole, topology), topology);
+        let mut kept = with_named(&set_of(&cut, topology), topology);
+        kept.union(&with_named(&owned, topology));
+        gone.subtract(&kept);
+        let restored = remove(&whole, &gone, topology);
+        pruned = if version == at {
+            restored
+        } else {
+            match endpoint.versions.convert(&restored, version, at) {
+                Some(restored) => restored,
+                None => continue,
+            }
+        };
+    }
+    pruned
+}
+
+/// Follows changes of the schema: what became one value is owned as one value.
+fn reconcile(books: &mut Books, endpoint: &Endpoint<'_>) {
+    for entry in books.0.values_mut() {
+        let topology = if entry.version == endpoint.version {
+            endpoint.topology()
+        } else {
+            Topology::of(endpoint.versions.type_of(&entry.version))
+        };
+        join(&mut entry.fields, topology);
+    }
+}
+
+fn join(set: &mut Set, topology: Topology<'_>) {
+    let Topology::Known(shape) = topology else { return };
+    let structured = matches!(shape, Shape::Object(_) | Shape::List(_) | Shape::Map(_));
+    match topology.form(&Value::Null) {
+        Form::Leaf if structured && !set.children.is_empty() => {
+            set.children.clear();
+            set.member = true;
+        }
+        Form::Leaf => {}
+        Form::Fields => set.children.iter_mut().for_each(|(step, child)| {
+            if let Step::Field(name) = step {
+                join(child, topology.field(name));
+            }
+        }),
+        Form::Items(list) => set.children.values_mut().for_each(|child| join(child, Topology::item(list))),
     }
 }
 
 /// Takes out the fields that nobody owns.
 fn strip(set: &mut Set) {
-    set.member = false;
-    set.children.remove(&Step::Field("apiVersion".into()));
-    set.children.remove(&Step::Field("kind".into()));
-    let metadata = Step::Field("metadata".into());
-    if let Some(inner) = set.children.get_mut(&metadata) {
-        inner.member = false;
-        for name in SYSTEM_METADATA {
-            inner.children.remove(&Step::Field((*name).into()));
-        }
-        if inner.is_empty() {
-            set.children.remove(&metadata);
-        }
-    }
-}
-
-fn store(object: &mut Value, mut entries: Vec<Entry>) {
-    entries.retain_mut(|e| {
-        e.fields.compact();
-        !e.fields.is_empty()
-    });
-    entries.sort_by(|a, b| {
-        let key = |e: &Entry| {
-            let time = e.time.as_str().unwrap_or_default().to_string();
-            (!e.apply, time, e.manager.clone(), e.api_version.clone(), e.subresource.clone())
-        };
-        key(a).cmp(&key(b))
-    });
-    let Some(metadata) = object.as_object_mut().map(|o| o.entry("metadata").or_insert_with(|| json!({}))) else {
-        return;
-    };
-    let Some(metadata) = metadata.as_object_mut() else { return };
-    if entries.is_empty() {
-        metadata.remove("managedFields");
-    } else {
-        metadata.insert("managedFields".into(), entries.iter().map(Entry::write).collect());
-    }
-}
-
-fn refuse_conflicts(entries: &[Entry], changed: &Set) -> Result<()> {
-    let conflicts: Vec<(String, Vec<String>)> = entries
-        .iter()
-        .map(|e| (e.show(), e.fields.intersection(changed).paths()))
-        .filter(|(_, paths)| !paths.is_empty())
-        .collect();
-    let count: usize = conflicts.iter().map(|(_, paths)| paths.len()).sum();
-    let message = match conflicts.as_slice() {
-        [] => return Ok(()),
-        [(manager, paths)] if count == 1 => {
-            format!("Apply failed with 1 conflict: conflict with {manager}: {}", paths[0])
-        }
-        many => {
-            let lines: Vec<String> = many
-                .iter()
-                .flat_map(|(manager, paths)| {
-                    std::iter::once(format!("conflicts with {manager}:")).chain(paths.iter().map(|p| format!("- {p}")))
-                })
-                .collect();
-            format!("Apply failed with {count} conflicts: {}", lines.join("\n"))
+    let forget = |set: &mut Set, names: &[&str]| {
+        for name in names {
+            if let Some(child) = set.children.get_mut(&Step::field(name)) {
+                child.member = false;
+            }
         }
     };
-    let causes: Vec<Value> = conflicts
-        .iter()
-        .flat_map(|(manager, paths)| {
-            paths.iter().map(move |path| {
-                json!({"reason": "FieldManagerConflict", "message": format!("conflict with {manager}"), "field": path})
-            })
-        })
-        .collect();
-    Err(Status { details: json!({"causes": causes}), ..Status::new(409, "Conflict", message) })
+    forget(set, UNOWNED);
+    if let Some(metadata) = set.children.get_mut(&Step::field("metadata")) {
+        forget(metadata, UNOWNED_METADATA);
+    }
 }

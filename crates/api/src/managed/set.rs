@@ -1,83 +1,47 @@
 //! Sets of field paths, as `managedFields` holds them (`FieldsV1`).
 
+use super::step::Step;
 use serde_json::{Map, Value};
-use std::{collections::BTreeMap, fmt::Write};
+use std::collections::BTreeMap;
 
-/// One step of a path.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Step {
-    /// A field of an object or an entry of a map.
-    Field(String),
-    /// An item of a list map, by its keys (a JSON object).
-    Key(String),
-    /// An item of a set (JSON).
-    Item(String),
-    /// An item of a list by position; only read, never made.
-    Index(String),
-}
-
-impl Step {
-    fn wire(&self) -> String {
-        match self {
-            Self::Field(name) => format!("f:{name}"),
-            Self::Key(keys) => format!("k:{keys}"),
-            Self::Item(item) => format!("v:{item}"),
-            Self::Index(at) => format!("i:{at}"),
-        }
-    }
-
-    fn read(text: &str) -> Option<Self> {
-        let (kind, rest) = text.split_once(':')?;
-        let rest = rest.to_string();
-        match kind {
-            "f" => Some(Self::Field(rest)),
-            // written by others: keys in another order, spaces
-            "k" => serde_json::from_str::<Value>(&rest).ok().map(|v| Self::Key(v.to_string())),
-            "v" => serde_json::from_str::<Value>(&rest).ok().map(|v| Self::Item(v.to_string())),
-            "i" => Some(Self::Index(rest)),
-            _ => None,
-        }
-    }
-
-    /// `.spec`, `[name="a"]`, `["x"]`.
-    fn show(&self, out: &mut String) {
-        let _ = match self {
-            Self::Field(name) => write!(out, ".{name}"),
-            Self::Key(keys) => {
-                let keys: Map<String, Value> = serde_json::from_str(keys).unwrap_or_default();
-                let keys: Vec<String> = keys.iter().map(|(k, v)| format!("{k}={v}")).collect();
-                write!(out, "[{}]", keys.join(","))
-            }
-            Self::Item(item) => write!(out, "[={item}]"),
-            Self::Index(at) => write!(out, "[{at}]"),
-        };
-    }
-}
-
-/// A set of paths: whether this path is a member, and what lies below it.
+/// A set of paths: whether this path is a member, and what lies below it. The root is never a member.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Set {
-    pub(super) member: bool,
-    pub(super) children: BTreeMap<Step, Set>,
+pub(crate) struct Set {
+    pub(crate) member: bool,
+    pub(crate) children: BTreeMap<Step, Set>,
 }
 
 impl Set {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         !self.member && self.children.values().all(Self::is_empty)
     }
 
-    pub(super) fn child(&mut self, step: Step) -> &mut Self {
+    pub(crate) fn child(&mut self, step: Step) -> &mut Self {
         self.children.entry(step).or_default()
     }
 
-    pub(super) fn union(&mut self, other: &Self) {
+    /// A set of one path.
+    pub(crate) fn path(steps: impl IntoIterator<Item = Step>) -> Self {
+        let mut set = Self::default();
+        let last = steps.into_iter().fold(&mut set, |set, step| set.child(step));
+        last.member = true;
+        set
+    }
+
+    /// Whether every path of `other` (one path) is a member.
+    pub(crate) fn has(&self, steps: &[Step]) -> bool {
+        steps.iter().try_fold(self, |set, step| set.children.get(step)).is_some_and(|set| set.member)
+    }
+
+    pub(crate) fn union(&mut self, other: &Self) {
         self.member |= other.member;
         for (step, set) in &other.children {
             self.child(step.clone()).union(set);
         }
     }
 
-    pub(super) fn subtract(&mut self, other: &Self) {
+    /// Member by member: what lies below a subtracted member stays.
+    pub(crate) fn subtract(&mut self, other: &Self) {
         self.member &= !other.member;
         for (step, set) in &other.children {
             if let Some(mine) = self.children.get_mut(step) {
@@ -89,7 +53,7 @@ impl Set {
         }
     }
 
-    pub(super) fn intersection(&self, other: &Self) -> Self {
+    pub(crate) fn intersection(&self, other: &Self) -> Self {
         let mut out = Self { member: self.member && other.member, ..Self::default() };
         for (step, set) in &self.children {
             if let Some(theirs) = other.children.get(step) {
@@ -103,21 +67,46 @@ impl Set {
     }
 
     /// Drops nodes that hold no member.
-    pub(super) fn compact(&mut self) {
+    pub(crate) fn compact(&mut self) {
         self.children.values_mut().for_each(Self::compact);
         self.children.retain(|_, set| set.member || !set.children.is_empty());
     }
 
-    /// Every member's path, as messages show it.
-    pub(super) fn paths(&self) -> Vec<String> {
-        fn walk(set: &Set, path: &str, out: &mut Vec<String>) {
-            if set.member {
-                out.push(path.to_string());
+    /// Removes the path with everything below it; `*` stands for any step.
+    pub(crate) fn cut(&mut self, path: &[&str]) {
+        let Some((name, rest)) = path.split_first() else { return };
+        if rest.is_empty() {
+            self.children.retain(|step, _| !matches(step, name));
+        } else {
+            self.children.iter_mut().filter(|(step, _)| matches(step, name)).for_each(|(_, set)| set.cut(rest));
+            self.compact();
+        }
+    }
+
+    /// Keeps only what lies on or below one of the paths; `*` stands for any step.
+    pub(crate) fn keep(&mut self, paths: &[Vec<&str>]) {
+        self.children.retain(|step, set| {
+            let on: Vec<Vec<&str>> =
+                paths.iter().filter(|p| p.first().is_some_and(|n| matches(step, n))).map(|p| p[1..].to_vec()).collect();
+            if !on.is_empty() && on.iter().all(|rest| !rest.is_empty()) {
+                set.keep(&on);
             }
-            for (step, child) in &set.children {
+            !on.is_empty()
+        });
+        self.compact();
+    }
+
+    /// Every member's path, as messages show it: those of one level before what lies below them.
+    pub(crate) fn paths(&self) -> Vec<String> {
+        fn walk(set: &Set, path: &str, out: &mut Vec<String>) {
+            let shown = |step: &Step| {
                 let mut path = path.to_string();
                 step.show(&mut path);
-                walk(child, &path, out);
+                path
+            };
+            out.extend(set.children.iter().filter(|(_, child)| child.member).map(|(step, _)| shown(step)));
+            for (step, child) in &set.children {
+                walk(child, &shown(step), out);
             }
         }
         let mut out = Vec::new();
@@ -126,7 +115,7 @@ impl Set {
     }
 
     /// `FieldsV1`.
-    pub(super) fn to_value(&self) -> Value {
+    pub(crate) fn to_value(&self) -> Value {
         let mut map = Map::new();
         if self.member && !self.children.is_empty() {
             map.insert(".".into(), Value::Object(Map::new()));
@@ -137,22 +126,23 @@ impl Set {
         Value::Object(map)
     }
 
-    /// From `FieldsV1`; what cannot be read is left out.
-    pub(super) fn from_value(value: &Value) -> Self {
-        let mut set = Self::read(value);
+    /// From `FieldsV1`; `None` when it is none.
+    pub(crate) fn from_value(value: &Value) -> Option<Self> {
+        let mut set = Self::read(value)?;
         set.member = false;
-        set
+        Some(set)
     }
 
-    fn read(value: &Value) -> Self {
-        let mut set = Self::default();
-        let Some(map) = value.as_object() else { return set };
-        set.member = map.is_empty() || map.contains_key(".");
-        for (name, inner) in map {
-            if let Some(step) = Step::read(name) {
-                set.children.insert(step, Self::read(inner));
-            }
+    fn read(value: &Value) -> Option<Self> {
+        let map = value.as_object()?;
+        let mut set = Self { member: map.is_empty() || map.contains_key("."), ..Self::default() };
+        for (name, inner) in map.iter().filter(|(name, _)| *name != ".") {
+            set.children.insert(Step::read(name)?, Self::read(inner)?);
         }
-        set
+        Some(set)
     }
+}
+
+fn matches(step: &Step, name: &str) -> bool {
+    name == "*" || matches!(step, Step::Field(field) if field == name)
 }

@@ -125,6 +125,7 @@ impl Builder {
                 node: shape.0,
                 number: field.number(),
                 required: field.is_required(),
+                embedded: false,
                 nullable: false,
                 merge: field.merges(),
                 replace: field.replaces(),

@@ -374,10 +374,12 @@ impl<'s> Seed<'_, 's> {
     }
 }
 
-/// Go drops empty lists and maps of optional fields when it writes the object back.
+/// Go drops empty lists and maps of optional fields when it writes the object back. An empty `managedFields` is no such
+/// thing: it asks for the books to be closed.
 fn omitted(value: &Value, of: Type<'_>, field: super::Field<'_>) -> bool {
     of.omits_empty()
         && !field.is_required()
+        && field.name() != "managedFields"
         && match (value, field.shape()) {
             (Value::Array(list), Shape::List(_)) => list.is_empty(),
             (Value::Object(map), Shape::Map(_)) => map.is_empty(),

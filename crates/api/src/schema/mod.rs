@@ -62,6 +62,7 @@ struct FieldData {
     node: u32,
     number: u32,
     required: bool,
+    embedded: bool,
     nullable: bool,
     merge: bool,
     replace: bool,
@@ -281,6 +282,11 @@ impl<'s> Field<'s> {
     /// Whether an object without it is incomplete.
     pub fn is_required(self) -> bool {
         self.data.required
+    }
+
+    /// Whether it is a struct within the struct, not behind a pointer: it is there even when nothing is said of it.
+    pub fn is_embedded(self) -> bool {
+        self.data.embedded
     }
 
     /// Whether `null` is a value of it (custom resources).

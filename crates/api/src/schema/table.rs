@@ -3,7 +3,7 @@
 //! ```text
 //! T <type> [!]                                  a type; `!`: server-side apply owns it as one value
 //! K <group or -> <version> <kind> <plural or -> <N or C>   what makes it a kind; scope: namespaced or cluster
-//! <field> <number> [!]<shape> [p=<strategy>[:<key>]] [d=<JSON default>]      `!`: required
+//! <field> <number> [!][+]<shape> [p=<strategy>[:<key>]] [d=<JSON default>]   `!`: required; `+`: a struct that is always there
 //! ```
 //! Shapes: `s` string, `i` int32, `l` int64, `d` number, `b` bool, `y` bytes, `x` int or string, `q` quantity, `t` time,
 //! `u` microtime, `j` any JSON, `@Type`, `[…]item` list (`` atomic, `=` set, `a,b` map by these keys), `{}item` map,
@@ -71,8 +71,9 @@ fn field<'t>(
     let number = words.next()?.parse().ok()?;
     let shape = words.next()?;
     let (required, shape) = shape.strip_prefix('!').map_or((false, shape), |rest| (true, rest));
-    let mut field =
-        FieldData { name: span(name), number, required, node: node(shape, schema, nodes)?, ..FieldData::default() };
+    let (embedded, shape) = shape.strip_prefix('+').map_or((false, shape), |rest| (true, rest));
+    let node = node(shape, schema, nodes)?;
+    let mut field = FieldData { name: span(name), number, required, embedded, node, ..FieldData::default() };
     for word in words {
         if let Some(patch) = word.strip_prefix("p=") {
             let (strategy, key) = patch.split_once(':').unwrap_or((patch, ""));

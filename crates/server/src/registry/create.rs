@@ -1,7 +1,7 @@
 //! Create.
 
 use super::{Caller, RETRIES, Registry, Target, meta, rejected};
-use crate::{admission::Operation, decode};
+use crate::admission::Operation;
 use coracle_api::{Draft, Object, Result, Status, WriteOptions};
 use coracle_store::{Expect, Op, Rejected};
 use serde_json::{Value, json};
@@ -84,15 +84,15 @@ impl Registry {
         meta::begin(metadata, self.now());
         let kind = served.kind.storage();
         kind.default(&mut object)?;
+        if tracking == Tracking::Update {
+            self.books(target, options).track(None, &mut object);
+        }
         kind.prepare_create(&mut object);
         kind.rules.stamp(&mut object, None, &self.now().to_string());
         let request = self.admission(caller, target, Operation::Create, None, options.dry_run);
         self.chain.mutate(&request, &mut object).await?;
         kind.default(&mut object)?;
         caller.warn(kind.rules.warnings(&object));
-        if tracking == Tracking::Update {
-            decode::track(target, None, &mut object, options, self.now());
-        }
         self.may_grant(caller, target, &object)?;
         for _ in 0..RETRIES {
             let mut object = object.clone();

@@ -127,8 +127,8 @@ pub fn carry_over(metadata: &mut Map<String, Value>, old: &Value) {
 
 /// Empty maps and lists are left out, as Go's `omitempty` does.
 fn drop_empty(metadata: &mut Map<String, Value>) {
-    for key in ["labels", "annotations", "finalizers", "ownerReferences", "managedFields", "generateName", "namespace"]
-    {
+    // an empty managedFields is no omission: it closes the books
+    for key in ["labels", "annotations", "finalizers", "ownerReferences", "generateName", "namespace"] {
         let empty = match metadata.get(key) {
             Some(Value::Object(map)) => map.is_empty(),
             Some(Value::Array(list)) => list.is_empty(),
@@ -142,6 +142,13 @@ fn drop_empty(metadata: &mut Map<String, Value>) {
     }
 }
 
+/// The body of an update names its object.
+pub fn nameless(target: Target<'_>) -> Status {
+    let message =
+        format!("the name of the object ({} based on URL) was undeterminable: name must be provided", target.name);
+    Status::bad_request(message)
+}
+
 /// The preconditions of an update that stand in the body.
 ///
 /// # Errors
@@ -149,7 +156,10 @@ fn drop_empty(metadata: &mut Map<String, Value>) {
 pub fn preconditions(target: Target<'_>, body: &Value, current: &Object) -> Result<()> {
     let metadata = &body["metadata"];
     let name = metadata["name"].as_str().unwrap_or_default();
-    if !name.is_empty() && name != target.name {
+    if name.is_empty() {
+        return Err(nameless(target));
+    }
+    if name != target.name {
         return Err(Status::bad_request(format!(
             "the name of the object ({name}) does not match the name on the URL ({})",
             target.name

@@ -19,12 +19,13 @@ pub use update::Change;
 use crate::{
     admission::{self, Chain, Operation},
     auth::{Authorizer, User},
+    books::Books,
     catalog::{Catalog, Served},
     storage::{self, Kept, Snapshot, Store},
     view::StoreView,
 };
 use allocate::Allocator;
-use coracle_api::{Object, Result, Status};
+use coracle_api::{Object, Result, Status, WriteOptions};
 use coracle_base::SharedClock;
 use coracle_store::Rejected;
 use jiff::Timestamp;
@@ -128,6 +129,11 @@ impl Registry {
 
     fn current(&self, snapshot: &Snapshot, target: Target<'_>) -> Result<Arc<Object>> {
         snapshot.get(&target.key()).map(|kept| kept.object().clone()).ok_or_else(|| target.not_found())
+    }
+
+    /// Who set which field of `target`, for a write with these options.
+    fn books<'a>(&self, target: Target<'a>, options: &'a WriteOptions) -> Books<'a> {
+        Books::new(self.catalog.kinds(), target, options, self.now())
     }
 
     fn admission<'a>(

@@ -1,8 +1,8 @@
 //! The `scale` subresource: an `autoscaling/v1` Scale made from, and written back to, any kind with replicas.
 
 use super::{Caller, Change, Registry, Target};
-use crate::decode;
-use coracle_api::{FieldError, LabelSelector, Object, Patch, Result, Status, WriteOptions};
+use crate::{books::Books, decode};
+use coracle_api::{FieldError, LabelSelector, Object, Patch, PatchKind, Result, Status, WriteOptions};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ impl Registry {
     /// # Errors
     /// 404.
     pub fn get_scale(&self, target: Target<'_>) -> Result<Value> {
-        Ok(scale_of(&paths(target)?, &self.get(target)?))
+        self.scale_of(target, &self.get(target)?, &WriteOptions::default())
     }
 
     /// `PUT …/scale`.
@@ -33,25 +33,55 @@ impl Registry {
         options: &WriteOptions,
     ) -> Result<Value> {
         let paths = paths(target)?;
-        let found = scale["metadata"]["name"].as_str().unwrap_or_default();
-        if !found.is_empty() && found != target.name {
-            return Err(Status::bad_request(format!(
-                "the name of the object ({found}) does not match the name on the URL ({})",
-                target.name
-            )));
-        }
-        let replicas = replicas(target, &scale)?;
-        let version = scale["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_string();
+        named(target, &scale)?;
+        let books = self.books(target, options);
         let change = |object: &mut Value| {
-            if !version.is_empty() && object["metadata"]["resourceVersion"] != version.as_str() {
-                return Err(target.changed());
-            }
-            set(object, &paths.spec, json!(replicas));
-            Ok(())
+            let old = scale_of(&paths, object, &books);
+            let mut scale = scale.clone();
+            complete(&mut scale, &old);
+            books.track_scale(&old, &mut scale);
+            self.rescale(target, &paths, object, &scale, &books)
         };
         let whole = Target { subresource: "", ..target };
         let object = self.update_unchecked(caller, whole, Change::With(&change), options).await?;
-        Ok(scale_of(&paths, &object))
+        self.scale_of(target, &object, options)
+    }
+
+    fn scale_of(&self, target: Target<'_>, object: &Arc<Object>, options: &WriteOptions) -> Result<Value> {
+        let mut value = object.value();
+        target.served.from_storage(&mut value);
+        Ok(scale_of(&paths(target)?, &value, &self.books(target, options)))
+    }
+
+    /// Writes a Scale into its object: the count, and who set it.
+    fn rescale(
+        &self,
+        target: Target<'_>,
+        paths: &Paths,
+        object: &mut Value,
+        scale: &Value,
+        books: &Books<'_>,
+    ) -> Result<()> {
+        let replicas = replicas(target, scale)?;
+        let uid = scale["metadata"]["uid"].as_str().unwrap_or_default();
+        if !uid.is_empty() && object["metadata"]["uid"] != uid {
+            let found = object["metadata"]["uid"].as_str().unwrap_or_default();
+            let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {found}");
+            return Err(Status::conflict(&target.served.resource, target.name, why));
+        }
+        let version = scale["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+        if !version.is_empty() && object["metadata"]["resourceVersion"] != version {
+            return Err(target.changed());
+        }
+        set(object, &paths.spec, json!(replicas));
+        let managed = books.after_scale(&object["metadata"]["managedFields"], &scale["metadata"]["managedFields"]);
+        if let Some(metadata) = object["metadata"].as_object_mut() {
+            match managed {
+                Some(managed) => metadata.insert("managedFields".into(), managed),
+                None => metadata.remove("managedFields"),
+            };
+        }
+        Ok(())
     }
 
     /// `PATCH …/scale`.
@@ -65,12 +95,41 @@ impl Registry {
         patch: &Patch,
         options: &WriteOptions,
     ) -> Result<Value> {
-        let mut scale = decode::patch_scale(self.get_scale(target)?, patch)?;
-        // a patch says what it wants, not from which version
-        if patch.body["metadata"]["resourceVersion"].is_null() {
-            scale["metadata"].as_object_mut().map(|m| m.remove("resourceVersion"));
+        let paths = paths(target)?;
+        let books = self.books(target, options);
+        // a patch is made again from whatever version it meets
+        let change = |object: &mut Value| {
+            let old = scale_of(&paths, object, &books);
+            let (mut scale, warnings) = decode::patch_scale(&books, old.clone(), patch, options.field_validation)?;
+            caller.warn(warnings);
+            if patch.kind != PatchKind::Apply {
+                books.track_scale(&old, &mut scale);
+            }
+            named(target, &scale)?;
+            self.rescale(target, &paths, object, &scale, &books)
+        };
+        let whole = Target { subresource: "", ..target };
+        let object = self.update_unchecked(caller, whole, Change::With(&change), options).await?;
+        self.scale_of(target, &object, options)
+    }
+}
+
+fn named(target: Target<'_>, scale: &Value) -> Result<()> {
+    match scale["metadata"]["name"].as_str().unwrap_or_default() {
+        found if found.is_empty() || found == target.name => Ok(()),
+        found => Err(Status::bad_request(format!(
+            "the name of the object ({found}) does not match the name on the URL ({})",
+            target.name
+        ))),
+    }
+}
+
+/// What a client may leave out of a Scale.
+fn complete(scale: &mut Value, old: &Value) {
+    for name in ["apiVersion", "kind", "status"] {
+        if scale.get(name).is_none_or(Value::is_null) {
+            scale[name] = old[name].clone();
         }
-        self.put_scale(caller, target, scale, options).await
     }
 }
 
@@ -104,14 +163,21 @@ fn set(object: &mut Value, pointer: &str, value: Value) {
     }
 }
 
-fn scale_of(paths: &Paths, object: &Arc<Object>) -> Value {
-    let value = object.value();
+/// The Scale of an object.
+fn scale_of(paths: &Paths, value: &Value, books: &Books<'_>) -> Value {
+    with_books(paths, value, books.to_scale(&value["metadata"]["managedFields"]))
+}
+
+fn with_books(paths: &Paths, value: &Value, managed: Option<Value>) -> Value {
     let meta = &value["metadata"];
     let mut metadata = json!({});
     for key in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         if !meta[key].is_null() {
             metadata[key] = meta[key].clone();
         }
+    }
+    if let Some(managed) = managed {
+        metadata["managedFields"] = managed;
     }
     let count = |pointer: &str| value.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
     let mut status = json!({"replicas": count(&paths.status)});
@@ -142,17 +208,16 @@ mod tests {
 
     #[test]
     fn scales_show_count_and_selector() {
-        let object = Object::from_value(&json!({
+        let object = json!({
             "metadata": {"name": "web", "namespace": "a", "resourceVersion": "7"},
             "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "web"}}}, "status": {"replicas": 2},
-        }))
-        .unwrap();
+        });
         let paths = Paths {
             spec: "/spec/replicas".into(),
             status: "/status/replicas".into(),
             selector: "/spec/selector".into(),
         };
-        let scale = scale_of(&paths, &Arc::new(object));
+        let scale = with_books(&paths, &object, None);
         assert_eq!(scale["spec"]["replicas"], 3);
         assert_eq!(scale["status"], json!({"replicas": 2, "selector": "app=web"}));
         assert_eq!(scale["metadata"]["resourceVersion"], "7");

@@ -2,10 +2,12 @@
 
 use super::{Caller, RETRIES, Registry, Target, create::Tracking, expect, meta, rejected};
 use crate::{admission::Operation, decode};
-use coracle_api::{Draft, FieldError, Object, Patch, PatchKind, Result, Status, WriteOptions};
+use coracle_api::{
+    Draft, FieldError, Object, Patch, PatchKind, Result, Status, WriteOptions, options::FieldValidation,
+};
 use coracle_kinds::{Deletion, Part};
 use coracle_store::{Op, Rejected};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// The new version of an object, as a function of the current one.
@@ -16,6 +18,13 @@ pub enum Change<'a> {
     Patch(Patch),
     /// A change made by the server itself (scale, binding).
     With(&'a (dyn Fn(&mut Value) -> Result<()> + Sync)),
+}
+
+impl Change<'_> {
+    /// Whether it is noted who wrote: apply does that itself, and what the server does on its own is nobody's.
+    fn is_tracked(&self) -> bool {
+        !matches!(self, Self::Patch(Patch { kind: PatchKind::Apply, .. }) | Self::With(_))
+    }
 }
 
 /// Which part of the object a write may change.
@@ -105,21 +114,31 @@ impl Registry {
             _ if !target.subresource.is_empty() => return Err(target.not_found()),
             Change::Replace(body) if target.served.kind.create_on_update => body,
             Change::Patch(Patch { kind: PatchKind::Apply, body }) => {
-                let (body, warnings) = decode::apply(target, None, &body, options, self.now())?;
-                caller.warn(warnings);
+                let applied = self.books(target, options).apply(None, &body)?;
                 tracking = Tracking::Done;
-                body
+                decode::conform(&target.served.kind, &applied, FieldValidation::Ignore)?.0
             }
             _ => return Err(target.not_found()),
         };
-        let (has_uid, has_version) = (&body["metadata"]["uid"], &body["metadata"]["resourceVersion"]);
-        if has_uid.as_str().is_some_and(|u| !u.is_empty()) || has_version.as_str().is_some_and(|v| !v.is_empty()) {
+        let text = |name: &str| body["metadata"][name].as_str().unwrap_or_default().to_string();
+        let (uid, name) = (text("uid"), text("name"));
+        if !uid.is_empty() {
+            let why =
+                format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
+            return Err(Status::conflict(&target.served.resource, target.name, why));
+        }
+        if !text("resourceVersion").is_empty() {
             return Err(target.not_found());
         }
-        let name = target.name.to_string();
+        if name.is_empty() {
+            return Err(meta::nameless(target));
+        }
+        if name != target.name {
+            let why = format!("the name of the object ({name}) does not match the name on the URL ({})", target.name);
+            return Err(Status::bad_request(why));
+        }
         let mut body = body;
         meta::place(target, &mut body)?;
-        meta::of(&mut body).insert("name".into(), json!(name));
         self.create_tracked(caller, Target { name: "", ..target }, body, options, tracking).await
     }
 
@@ -150,13 +169,13 @@ impl Registry {
         if let Some(Some(status)) = whole {
             object["status"] = status;
         }
+        if change.is_tracked() {
+            self.books(target, options).track(Some(&old), &mut object);
+        }
         let request = self.admission(caller, target, Operation::Update, Some(current), options.dry_run);
         self.chain.mutate(&request, &mut object).await?;
         kind.default(&mut object)?;
         caller.warn(kind.rules.update_warnings(&object, &old));
-        if !matches!(change, Change::Patch(Patch { kind: PatchKind::Apply, .. })) {
-            decode::track(target, Some(&old), &mut object, options, self.now());
-        }
         self.may_grant(caller, target, &object)?;
         let extra = self.allocator.update(&self.store.snapshot(), target, &old, &mut object)?;
         let mut errors = meta::validate(&object);
@@ -226,9 +245,7 @@ impl Registry {
             Change::Patch(patch) => {
                 let mut base = old.clone();
                 served.from_storage(&mut base);
-                let (patched, warnings) = decode::patch(target, base, patch, options, self.now())?;
-                caller.warn(warnings);
-                patched
+                decode::patch(&served.kind, &self.books(target, options), base, patch)?
             }
             Change::With(change) => {
                 let mut object = old.clone();
@@ -353,6 +370,7 @@ fn bare(metadata: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn what_keeps_a_deleted_object() {
