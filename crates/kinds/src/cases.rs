@@ -37,6 +37,7 @@ pub(crate) fn kind(named: &str) -> &'static Kind {
 pub(crate) fn plain(named: &str) -> Value {
     let template = json!({"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
     let workload = json!({"spec": {"selector": {"matchLabels": {"app": "x"}}, "template": template}});
+    let passing = merged(template.clone(), &json!({"spec": {"restartPolicy": "Never"}}));
     let modes = json!(["ReadWriteOnce"]);
     let claim = json!({"spec": {"accessModes": modes, "resources": {"requests": {"storage": "1Gi"}}}});
     let rest = match named {
@@ -66,6 +67,11 @@ pub(crate) fn plain(named: &str) -> Value {
         "scheduling.k8s.io/priorityclasses" => json!({"value": 10}),
         "policy/poddisruptionbudgets" => json!({"spec": {"minAvailable": 1, "selector": {}}}),
         "coordination.k8s.io/leases" => json!({"spec": {"leaseDurationSeconds": 15}}),
+        "batch/jobs" => json!({"metadata": {"uid": "u"}, "spec": {"template": passing}}),
+        "batch/cronjobs" => json!({"spec": {"schedule": "* * * * *", "jobTemplate": {"spec": {"template": passing}}}}),
+        "autoscaling/horizontalpodautoscalers" => {
+            json!({"spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "d"}}})
+        }
         _ => groups::plain(named),
     };
     let mut metadata = json!({"name": "x"});
@@ -81,6 +87,9 @@ const STORY: &[&str] = &[
     "apps/deployments",
     "apps/replicasets",
     "apps/statefulsets",
+    "autoscaling/horizontalpodautoscalers",
+    "batch/cronjobs",
+    "batch/jobs",
     "configmaps",
     "coordination.k8s.io/leases",
     "discovery.k8s.io/endpointslices",

@@ -3,6 +3,7 @@
 use super::plan::{INDEX, INDEX_FAILURES, TRACKING, World, plan};
 use crate::testing::{self, Line, ago, now};
 use coracle_client::Typed;
+use coracle_kinds::{Part, batch::job::KIND};
 use k8s_openapi::{
     api::{batch::v1::Job, core::v1::Pod},
     apimachinery::pkg::apis::meta::v1::Time,
@@ -94,6 +95,13 @@ fn found(text: &str) -> String {
         if !names.is_empty() {
             let _ = writeln!(out, "{verb} {}", names.join(" "));
         }
+    }
+    // what is planned, the API accepts
+    let old = job.object.value();
+    let mut new = old.clone();
+    new["status"] = json!(plan.status);
+    for error in KIND.validate_update(&new, &old, Part::Status) {
+        let _ = writeln!(out, "refused: {error}");
     }
     let mut status = plan.status.clone();
     let started = status.start_time.take().map(|t| now().duration_since(t.0).as_secs());
