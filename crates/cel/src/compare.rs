@@ -4,13 +4,19 @@ use crate::{
     decl::{Decl, Form, ListKind},
     escape::escape,
     fault::{Fault, Result},
-    value::{List, Map, Value},
+    value::{Index, List, Map, Value},
+    work,
 };
 use serde_json::Value as Json;
 use std::cmp::Ordering;
 
 /// Whether two values are the same. Values of different types are not, except numbers.
 pub(crate) fn equal(left: &Value<'_>, right: &Value<'_>) -> bool {
+    work::done(1);
+    // whoever asked gets an error instead of this answer
+    if work::is_exhausted() {
+        return false;
+    }
     match (left, right) {
         (Value::Null, Value::Null) => true,
         (Value::Bool(a), Value::Bool(b)) => a == b,
@@ -26,7 +32,10 @@ pub(crate) fn equal(left: &Value<'_>, right: &Value<'_>) -> bool {
         (Value::Opaque(a), Value::Opaque(b)) => a == b,
         (Value::List(a), Value::List(b)) => equal_lists(a, b),
         (Value::Map(a), Value::Map(b)) => equal_maps(a, b),
-        (Value::Hidden(a), Value::Hidden(b)) => a == b,
+        (Value::Hidden(a), Value::Hidden(b)) => {
+            work::done(if a.is_object() || a.is_array() { 1_000 } else { 1 });
+            a == b
+        }
         (a, b) => numbers(a, b) == Some(Ordering::Equal),
     }
 }
@@ -39,7 +48,8 @@ fn equal_lists(left: &List<'_>, right: &List<'_>) -> bool {
         ListKind::Atomic => left.iter().zip(right.iter()).all(|pair| matches!(pair, (Ok(a), Ok(b)) if equal(&a, &b))),
         kind => {
             let (Ok(left), Ok(right)) = (left.to_vec(), right.to_vec()) else { return false };
-            left.iter().all(|a| right.iter().any(|b| same_element(a, b, kind) && equal(a, b)))
+            let index = Index::new(&right, kind);
+            left.iter().all(|a| index.find(&right, a, kind).is_some_and(|at| equal(a, &right[at])))
         }
     }
 }

@@ -102,6 +102,17 @@ fn list_cost(elements: u64, factor: f64) -> u64 {
 }
 
 impl Cost {
+    /// What a call will cost at least, where that may be more than can be afforded to find out.
+    pub fn before_call(self, args: &[Value<'_>]) -> u64 {
+        match (self, args) {
+            (Self::Sets(_) | Self::Pairs { .. } | Self::Matches | Self::Find | Self::Elements, _) => {
+                self.of_call(args, &Value::Null)
+            }
+            (Self::Range, [Value::Int(length)]) => u64::try_from(*length).unwrap_or(0),
+            _ => 0,
+        }
+    }
+
     /// The cost of a call that was made.
     pub fn of_call(self, args: &[Value<'_>], result: &Value<'_>) -> u64 {
         let size = |at: usize| args.get(at).map_or(0, Value::size);
@@ -119,7 +130,7 @@ impl Cost {
             Self::Elements | Self::Includes => args.first().map_or(0, traversal),
             Self::InList => size(1),
             Self::Equal if matches!(args.first(), Some(Value::Opaque(_))) => 1,
-            Self::Compare | Self::Equal => scaled(size(0).min(size(1)), CHARACTER),
+            Self::Compare | Self::Equal => scaled(smaller(args), CHARACTER),
             Self::Concat => scaled(result.size(), CHARACTER),
             Self::ConcatLists => 1,
             Self::ContainsIp { text } => {
@@ -154,6 +165,17 @@ impl Cost {
                 list_cost(size(list).saturating_mul(size(list)), if text { 2.0 + CHARACTER } else { 2.0 })
             }
         }
+    }
+}
+
+/// The smaller one of two sizes, without counting the characters of a text that is longer for certain.
+fn smaller(args: &[Value<'_>]) -> u64 {
+    let [left, right] = args else { return 1 };
+    let (Value::String(a), Value::String(b)) = (left, right) else { return left.size().min(right.size()) };
+    match (a.len(), b.len()) {
+        (a, b) if a / 4 > b => right.size(),
+        (a, b) if b / 4 > a => left.size(),
+        _ => left.size().min(right.size()),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
     ir::{Call, Kind, Loop, Mode, Node},
     limits,
     value::{List, Map, Value, display},
+    work,
 };
 use std::sync::Arc;
 
@@ -32,6 +33,7 @@ impl<'a, const N: usize> Variables<'a> for [(&str, Value<'a>); N] {
 
 /// Runs an expression and says what it cost; also a failed one has cost something.
 pub(crate) fn run<'a>(node: &Node, variables: &(impl Variables<'a> + ?Sized), limit: u64) -> (Result<Value<'a>>, u64) {
+    work::start();
     let mut machine = Machine { variables, locals: Vec::new(), cost: 0, limit };
     let result = machine.value(node);
     (result, machine.cost)
@@ -48,7 +50,7 @@ struct Machine<'m, 'a, V: ?Sized> {
 impl<'a, V: Variables<'a> + ?Sized> Machine<'_, 'a, V> {
     fn charge(&mut self, cost: u64) -> Result<()> {
         self.cost = self.cost.saturating_add(cost);
-        if self.cost > self.limit { Err(Fault::CostLimit) } else { Ok(()) }
+        if self.cost > self.limit || work::is_exhausted() { Err(Fault::CostLimit) } else { Ok(()) }
     }
 
     /// A result that costs something also if it is an error.
@@ -159,6 +161,9 @@ impl<'a, V: Variables<'a> + ?Sized> Machine<'_, 'a, V> {
             _ => call.function.overloads.iter().find(|o| o.member == call.member && o.takes(&values)),
         };
         let overload = overload.ok_or(Fault::NoSuchOverload)?;
+        if self.cost.saturating_add(cost.before_call(&values)) > self.limit {
+            return Err(Fault::CostLimit);
+        }
         let result = (overload.eval)(&mut values);
         let cost = cost.of_call(&values, result.as_ref().unwrap_or(&Value::Null));
         let result = self.charged(cost, result)?;

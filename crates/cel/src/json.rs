@@ -5,6 +5,7 @@ use crate::{
     fault::{Fault, Result},
     library::time,
     value::{List, Map, Text, Value},
+    work,
 };
 use base64::Engine as _;
 use serde_json::Value as Json;
@@ -34,6 +35,7 @@ pub(crate) fn read<'a>(json: &'a Json, decl: &'a Decl) -> Result<Value<'a>> {
         Form::Double => Value::Double(json.as_f64().ok_or_else(|| wrong("float"))?),
         Form::String => Value::borrowed(text()?),
         Form::Bytes => {
+            work::read(text()?.len());
             let bytes = base64::engine::general_purpose::STANDARD.decode(text()?);
             let bytes = bytes.map_err(|e| Fault::other(format!("Invalid byte formatted string {json}: {e}")))?;
             Value::Bytes(bytes.into())

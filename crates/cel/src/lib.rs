@@ -36,6 +36,7 @@ mod pattern;
 pub mod rules;
 mod types;
 mod value;
+mod work;
 
 pub use cost::Range;
 pub use decl::{DYNAMIC, Decl, ListKind};

@@ -7,6 +7,7 @@ use crate::{
     library::Opaque,
     limits,
     types::Type,
+    work,
 };
 use jiff::{civil::DateTime, tz::Offset};
 use serde_json::Value as Json;
@@ -101,6 +102,8 @@ pub enum List<'a> {
         /// What makes them the same.
         kind: ListKind,
     },
+    /// Two lists, one behind the other, which are not copied until it is worth it.
+    Joined(Arc<(List<'a>, List<'a>)>),
 }
 
 /// A map, or an object with fields.
@@ -126,7 +129,7 @@ pub struct Entries<'a> {
 
 /// A key of a map; numbers are the same key whatever their type.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Key {
+pub(crate) enum Key {
     Bool(bool),
     Number(i128),
     String(Box<str>),
@@ -221,7 +224,10 @@ impl<'a> Value<'a> {
     /// How many characters, bytes, elements or entries it has, for the cost of working with it.
     pub(crate) fn size(&self) -> u64 {
         match self {
-            Self::String(text) => text.chars().count() as u64,
+            Self::String(text) => {
+                work::read(text.len());
+                text.chars().count() as u64
+            }
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::List(list) => list.len() as u64,
             Self::Map(map) => map.len() as u64,
@@ -255,12 +261,16 @@ impl From<bool> for Value<'_> {
     }
 }
 
+/// Shorter lists are copied at once when they are joined.
+const WORTH_SHARING: usize = 32;
+
 impl<'a> List<'a> {
     /// How many elements there are.
     pub fn len(&self) -> usize {
         match self {
             Self::Json { items, .. } => items.len(),
             Self::Owned { items, .. } => items.len(),
+            Self::Joined(both) => both.0.len() + both.1.len(),
         }
     }
 
@@ -274,6 +284,7 @@ impl<'a> List<'a> {
         match self {
             Self::Json { kind, .. } => kind,
             Self::Owned { kind, .. } => kind,
+            Self::Joined(_) => &ListKind::Atomic,
         }
     }
 
@@ -282,6 +293,10 @@ impl<'a> List<'a> {
         match self {
             Self::Json { items, decl, .. } => items.get(at).map(|json| Value::from_json(json, decl)),
             Self::Owned { items, .. } => items.get(at).cloned().map(Ok),
+            Self::Joined(both) => match at.checked_sub(both.0.len()) {
+                Some(at) => both.1.get(at),
+                None => both.0.get(at),
+            },
         }
     }
 
@@ -292,6 +307,7 @@ impl<'a> List<'a> {
 
     /// All elements, or the first error among them.
     pub fn to_vec(&self) -> Result<Vec<Value<'a>>> {
+        work::done(self.len());
         self.iter().collect()
     }
 
@@ -300,25 +316,86 @@ impl<'a> List<'a> {
         if self.len() + other.len() > limits::LIST_LENGTH {
             return Err(Fault::other(format!("list of more than {} elements", limits::LIST_LENGTH)));
         }
+        match self {
+            list if *list.kind() != ListKind::Atomic => list.merge(other),
+            // a list that nobody else has, like the result of a loop, just grows
+            Self::Owned { mut items, kind } if Arc::strong_count(&items) == 1 || items.len() < WORTH_SHARING => {
+                Arc::make_mut(&mut items).extend(other.to_vec()?);
+                Ok(Self::Owned { items, kind })
+            }
+            list if list.is_empty() => Ok(Self::Owned { items: Arc::new(other.to_vec()?), kind: ListKind::Atomic }),
+            list => Ok(Self::Joined(Arc::new((list, other.clone())))),
+        }
+    }
+
+    /// This set or map with the elements of another one. Elements with known keys replace those that are there.
+    fn merge(self, other: &List<'a>) -> Result<Self> {
         let kind = self.kind().clone();
-        let mut items = match self {
-            Self::Owned { items, .. } => items,
-            json => Arc::new(json.to_vec()?),
-        };
-        let vec = Arc::make_mut(&mut items);
-        match &kind {
-            ListKind::Atomic => vec.extend(other.to_vec()?),
-            kind => {
-                for value in other.iter() {
-                    let value = value?;
-                    match vec.iter_mut().find(|there| crate::compare::same_element(there, &value, kind)) {
-                        Some(there) => *there = value,
-                        None => vec.push(value),
-                    }
+        let mut items = self.to_vec()?;
+        let mut places = Index::new(&items, &kind);
+        for value in other.to_vec()? {
+            match places.find(&items, &value, &kind) {
+                Some(at) => items[at] = value,
+                None => {
+                    places.add(items.len(), &value, &kind);
+                    items.push(value);
                 }
             }
         }
-        Ok(Self::Owned { items, kind })
+        Ok(Self::Owned { items: Arc::new(items), kind })
+    }
+}
+
+/// Finds elements of sets and maps by what makes them the same.
+pub(crate) struct Index {
+    places: HashMap<Vec<Option<Key>>, usize>,
+    /// Elements that have no simple key are looked for one by one.
+    others: Vec<usize>,
+}
+
+impl Index {
+    pub(crate) fn new(items: &[Value<'_>], kind: &ListKind) -> Self {
+        // a key is made and looked up, which is more than looking at it
+        work::done(4 * items.len());
+        let mut index = Self { places: HashMap::new(), others: Vec::new() };
+        for (at, item) in items.iter().enumerate() {
+            index.add(at, item, kind);
+        }
+        index
+    }
+
+    fn add(&mut self, at: usize, item: &Value<'_>, kind: &ListKind) {
+        match element_key(item, kind) {
+            Some(key) => {
+                self.places.entry(key).or_insert(at);
+            }
+            None => self.others.push(at),
+        }
+    }
+
+    pub(crate) fn find(&self, items: &[Value<'_>], item: &Value<'_>, kind: &ListKind) -> Option<usize> {
+        match element_key(item, kind) {
+            Some(key) => self.places.get(&key).copied(),
+            None => self.others.iter().copied().find(|at| crate::compare::same_element(&items[*at], item, kind)),
+        }
+    }
+}
+
+/// What makes an element the same as another one, if that is simple.
+fn element_key(item: &Value<'_>, kind: &ListKind) -> Option<Vec<Option<Key>>> {
+    match (kind, item) {
+        (ListKind::Map(keys), Value::Map(Map::Json { object, .. })) => {
+            let simple = |json: Option<&Json>| match json {
+                None => Some(None),
+                Some(Json::String(text)) => Some(Some(Key::String(text.as_str().into()))),
+                Some(Json::Bool(value)) => Some(Some(Key::Bool(*value))),
+                Some(Json::Number(number)) => Some(Some(Key::Number(number.as_i64()?.into()))),
+                Some(_) => None,
+            };
+            keys.iter().map(|key| simple(object.get(key))).collect()
+        }
+        (ListKind::Map(_), _) => None,
+        (_, item) => Some(vec![Some(item.key()?)]),
     }
 }
 
@@ -386,6 +463,7 @@ impl<'a> Map<'a> {
 
     /// All keys, in their order.
     pub fn keys(&self) -> Vec<Value<'a>> {
+        work::done(self.len());
         match self {
             Self::Json { object, decl } => object
                 .keys()

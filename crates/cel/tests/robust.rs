@@ -212,6 +212,40 @@ fn growth_is_bounded() {
     }
 }
 
+/// Expressions that cost little and do much, over a large object, end before long.
+#[test]
+fn cheap_but_slow() {
+    let schema = json!({"type": "object", "properties": {
+        "s": {"type": "string"}, "l": {"type": "array", "items": {"type": "string"}},
+        "set": {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"},
+        "m": {"type": "object", "additionalProperties": {"type": "string"}},
+    }});
+    let decl = Decl::from_schema(&schema, false, "selfType").expect("a declaration");
+    let env = Env::new().with("self", decl.clone());
+    let texts: Vec<String> = (0..50_000).map(|n| format!("text {n}")).collect();
+    let map: serde_json::Map<_, _> = texts.iter().map(|text| (text.clone(), json!(text))).collect();
+    let object = json!({"s": "x".repeat(500_000), "l": texts, "set": texts, "m": map});
+    for expression in [
+        "self.l.all(x, self == self)",
+        "self.l.map(x, self.l + [x]).size() > 0",
+        "self.l.map(x, self.l + self.l).flatten().size() > 0",
+        "self.set == self.set && self.set + self.set == self.set",
+        "self.l.all(x, self.set == self.set)",
+        "self.l.all(x, self.m.exists(k, true))",
+        "self.l.all(x, self.s.size() > 0)",
+        "self.l.all(x, self.s != x)",
+        "sets.equivalent(self.l, self.l)",
+        "self.l.distinct().size() > 0",
+        "self.l.sort().size() > 0",
+        "self.s.matches('(x*)*y')",
+        "lists.range(1000000).size() > 0",
+    ] {
+        let program = env.compile(expression).expect(expression);
+        let value = Value::from_json(&object, &decl).expect("a value");
+        let _ = program.run(&[("self", value)], limits::PER_CALL);
+    }
+}
+
 #[test]
 fn odd_schemas() {
     for schema in [

@@ -129,7 +129,7 @@ fn slice<'a>(args: &mut [Value<'a>]) -> Result<Value<'a>> {
     if *end as usize > list.len() {
         return Err(Fault::other(format!("cannot slice({start}, {end}), list is length {}", list.len())));
     }
-    let items: Result<Vec<_>> = list.iter().skip(*start as usize).take((end - start) as usize).collect();
+    let items: Result<Vec<_>> = (*start as usize..*end as usize).filter_map(|at| list.get(at)).collect();
     Ok(Value::list(items?))
 }
 
