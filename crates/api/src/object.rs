@@ -3,7 +3,11 @@
 //! Canonical means: keys sorted, no spaces, `metadata.resourceVersion` in place. The revision is only known when the
 //! store's writer gives it, so writing starts from a [`Draft`], which is the object's bytes with a gap for that number.
 
-use crate::status::{Result, Status};
+use crate::{
+    protobuf::{self, Message},
+    schema::Type,
+    status::{Result, Status},
+};
 use bytes::Bytes;
 use coracle_base::Memo;
 use jiff::Timestamp;
@@ -77,6 +81,7 @@ pub struct Object {
     revision: u64,
     json: Bytes,
     view: Memo<Arc<dyn Any + Send + Sync>>,
+    protobuf: Memo<Message>,
 }
 
 impl Object {
@@ -101,7 +106,7 @@ impl Object {
         let header: Header = serde_json::from_slice(&json).map_err(bad)?;
         let version: Version = serde_json::from_slice(&json).map_err(bad)?;
         let revision = version.metadata.resource_version.parse().unwrap_or(0);
-        Ok(Self { meta: header.metadata, revision, json, view: Memo::default() })
+        Ok(Self { meta: header.metadata, revision, json, view: Memo::default(), protobuf: Memo::default() })
     }
 
     /// Encodes a value; for objects that do not come from the store (clients, tests).
@@ -146,9 +151,21 @@ impl Object {
         Ok(self.view.keep(view.clone()).downcast::<T>().unwrap_or(view))
     }
 
-    /// Keeps no typed view from now on: for a version that is history, and weighs several times its bytes with one.
-    pub fn forget_view(&self) {
+    /// The protobuf form, encoded on first use and kept. Ask one object for one type only.
+    ///
+    /// # Errors
+    /// When the object is not what its type says.
+    pub fn protobuf(&self, of: Type<'_>) -> Result<Message> {
+        match self.protobuf.get() {
+            Some(kept) => Ok(kept),
+            None => Ok(self.protobuf.keep(protobuf::encode(&self.value(), of)?)),
+        }
+    }
+
+    /// Keeps neither typed view nor protobuf form from now on: for a version that is history, and weighs several times its bytes with them.
+    pub fn forget_views(&self) {
         self.view.let_go();
+        self.protobuf.let_go();
     }
 }
 
@@ -224,7 +241,7 @@ impl Draft {
         json.extend_from_slice(&self.bytes[..self.gap]);
         json.extend_from_slice(digits.as_bytes());
         json.extend_from_slice(&self.bytes[self.gap..]);
-        Object { meta: self.meta, revision, json: json.into(), view: Memo::default() }
+        Object { meta: self.meta, revision, json: json.into(), view: Memo::default(), protobuf: Memo::default() }
     }
 
     /// The object as it would be created: it has no revision, because it was not written.
@@ -241,7 +258,7 @@ impl Draft {
             (_, Some(b',')) => json.extend_from_slice(&tail[1..]),
             _ => json.extend_from_slice(tail),
         }
-        Object { meta: self.meta, revision: 0, json: json.into(), view: Memo::default() }
+        Object { meta: self.meta, revision: 0, json: json.into(), view: Memo::default(), protobuf: Memo::default() }
     }
 }
 

@@ -63,7 +63,7 @@ impl Stored for Kept {
     }
 
     fn rest(&self) {
-        self.object.forget_view();
+        self.object.forget_views();
     }
 
     fn indexes(&self, key: &str, add: &mut dyn FnMut(String)) {

@@ -1,5 +1,5 @@
 //! The schema table: facts of every built-in API type, read from the sources of `k8s-openapi` (types, descriptions,
-//! list topology) and `k8s-pb` (field numbers, patch markers), written as text that is checked in.
+//! list topology) and `k8s-pb` (patch markers), and of protobuf from `wire.txt`, written as text that is checked in.
 //!
 //! Reading sources instead of linking them keeps ordinary builds (and this one) free of two big crates.
 
@@ -7,6 +7,7 @@ mod literal;
 mod openapi;
 mod overrides;
 mod protobuf;
+mod wire;
 mod write;
 
 use crate::{
@@ -50,9 +51,8 @@ pub struct Field {
     description: String,
     shape: String,
     required: bool,
-    /// A struct that is always there, if only empty.
-    embedded: bool,
-    number: u32,
+    /// Where and how it stands in protobuf, as in `wire.txt`; empty if unknown.
+    wire: String,
     patch: String,
     default: String,
 }
@@ -62,6 +62,7 @@ pub fn run(mode: Mode) -> Result<()> {
     let sources = sources()?;
     let mut types = openapi::read(&sources.k8s_openapi)?;
     protobuf::add(&sources.k8s_pb, &mut types)?;
+    wire::add(&mut types)?;
     overrides::add(&mut types);
     let table = write::table(&types);
     let descriptions = write::descriptions(&types);

@@ -199,13 +199,13 @@ fn add_lists(types: &mut BTreeMap<String, Type>) {
         fields.insert("metadata".into(), Field {
             description: "Standard list metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds".into(),
             shape: "@io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta".into(),
-            number: 1,
+            wire: "1=".into(),
             ..Field::default()
         });
         let description = format!("Items is the list of {}.", item.kind.as_ref().map_or("", |k| k.plural.as_str()));
         fields.insert(
             "items".into(),
-            Field { description, shape: format!("[]@{name}"), required: true, number: 2, ..Field::default() },
+            Field { description, shape: format!("[]@{name}"), required: true, wire: "2".into(), ..Field::default() },
         );
         let short = name.rsplit('.').next().unwrap_or_default();
         let list_name = format!("{}{list}", &name[..name.len() - short.len()]);

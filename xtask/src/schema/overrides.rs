@@ -56,48 +56,8 @@ const ATOMIC: &[(&str, &str)] = &[
 const DEFAULTS: &[(&str, &str, &str, &str)] =
     &[(CORE, "ContainerPort", "protocol", "\"TCP\""), (CORE, "ServicePort", "protocol", "\"TCP\"")];
 
-/// Structs that are fields by value, so that they are there even when nothing is said of them; beside these all required
-/// structs, and what kinds call `metadata`, `spec` and `status`. Server-side apply does not own their presence.
-const EMBEDDED: &[(&str, &str, &[&str])] = &[
-    (APPS, "DaemonSetSpec", &["updateStrategy"]),
-    (APPS, "DeploymentSpec", &["strategy"]),
-    (APPS, "ReplicaSetSpec", &["template"]),
-    (APPS, "StatefulSetSpec", &["updateStrategy"]),
-    (CORE, "Container", &["resources"]),
-    (CORE, "ContainerStatus", &["lastState", "state"]),
-    (CORE, "EphemeralContainer", &["resources"]),
-    (CORE, "Event", &["source"]),
-    (CORE, "NodeDaemonEndpoints", &["kubeletEndpoint"]),
-    (CORE, "NodeStatus", &["daemonEndpoints", "nodeInfo"]),
-    (CORE, "PersistentVolumeClaimSpec", &["resources"]),
-    (CORE, "PodTemplate", &["template"]),
-    (CORE, "ServiceStatus", &["loadBalancer"]),
-    ("io.k8s.api.discovery.v1", "Endpoint", &["conditions"]),
-    ("io.k8s.api.events.v1", "Event", &["deprecatedSource", "regarding"]),
-    ("io.k8s.api.networking.v1", "IngressServiceBackend", &["port"]),
-    ("io.k8s.api.networking.v1", "IngressStatus", &["loadBalancer"]),
-    ("io.k8s.api.networking.v1", "NetworkPolicySpec", &["podSelector"]),
-    ("io.k8s.api.resource.v1", "AllocationResult", &["devices"]),
-    ("io.k8s.api.resource.v1", "ResourceClaimSpec", &["devices"]),
-];
-/// What looks like one of those and is not: behind a pointer.
-const NOT_EMBEDDED: &[(&str, &str, &str)] = &[("io.k8s.api.resource.v1alpha3", "ResourcePoolStatusRequest", "status")];
-
-fn embed(types: &mut BTreeMap<String, Type>) {
-    for (type_name, kind) in types.iter_mut() {
-        let Some((package, short)) = type_name.rsplit_once('.') else { continue };
-        let named = EMBEDDED.iter().find(|(p, t, _)| (*p, *t) == (package, short)).map_or(&[][..], |(.., f)| *f);
-        for (name, field) in kind.fields.iter_mut().filter(|(_, f)| f.shape.starts_with('@')) {
-            let usual = matches!(name.as_str(), "metadata" | "spec" | "status");
-            let pointer = NOT_EMBEDDED.contains(&(package, short, name)) || field.shape.ends_with(".LabelSelector");
-            field.embedded = named.contains(&name.as_str()) || ((field.required || usual) && !pointer);
-        }
-    }
-}
-
 /// Applies the overrides.
 pub fn add(types: &mut BTreeMap<String, Type>) {
-    embed(types);
     for (package, name, field, patch) in PATCH {
         if let Some(field) = types.get_mut(&format!("{package}.{name}")).and_then(|t| t.fields.get_mut(*field)) {
             field.patch = (*patch).to_string();

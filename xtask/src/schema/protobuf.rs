@@ -1,11 +1,11 @@
-//! Field numbers and the `+patchStrategy`, `+patchMergeKey`, `+structType`, `+mapType`, `+default` markers from the
+//! The `+patchStrategy`, `+patchMergeKey`, `+structType`, `+mapType`, `+default` markers from the
 //! sources of `k8s-pb`, which carry upstream's comments.
 
 use super::{Type, rust_files};
 use anyhow::Result;
 use std::{collections::BTreeMap, fs, path::Path};
 
-/// Adds what is known to `types`. Types newer than the crate keep number 0 and are covered by the overrides.
+/// Adds what is known to `types`. Types newer than the crate are covered by the overrides.
 pub fn add(root: &Path, types: &mut BTreeMap<String, Type>) -> Result<()> {
     let mut by_key: BTreeMap<String, String> = BTreeMap::new();
     for name in types.keys() {
@@ -33,7 +33,7 @@ pub fn add(root: &Path, types: &mut BTreeMap<String, Type>) -> Result<()> {
             } else if let Some(rest) = line.strip_prefix("pub ").filter(|_| tag != 0) {
                 let ident = rest.split(':').next().unwrap_or_default();
                 if let Some(current) = &mut current {
-                    field(current, ident, tag, &markers);
+                    field(current, ident, &markers);
                 }
                 markers.clear();
                 tag = 0;
@@ -43,10 +43,9 @@ pub fn add(root: &Path, types: &mut BTreeMap<String, Type>) -> Result<()> {
     Ok(())
 }
 
-fn field(current: &mut Type, ident: &str, number: u32, markers: &[&str]) {
+fn field(current: &mut Type, ident: &str, markers: &[&str]) {
     let wanted = plain(ident.trim_start_matches("r#"));
     let Some((_, field)) = current.fields.iter_mut().find(|(name, _)| plain(name) == wanted) else { return };
-    field.number = number;
     let marker = |name: &str| markers.iter().find_map(|m| m.strip_prefix(name)).map(|v| v.trim_end());
     if let Some(strategy) = marker("patchStrategy=") {
         field.patch = match marker("patchMergeKey=") {

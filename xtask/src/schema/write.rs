@@ -15,8 +15,8 @@ pub fn table(types: &BTreeMap<String, Type>) -> String {
             let _ = writeln!(out, "K {group} {} {} {plural} {scope}", k.version, k.kind);
         }
         for (field, f) in &kind.fields {
-            let (required, embedded) = (if f.required { "!" } else { "" }, if f.embedded { "+" } else { "" });
-            let _ = write!(out, "{field} {} {required}{embedded}{}", f.number, f.shape);
+            let wire = if f.wire.is_empty() { "0" } else { &f.wire };
+            let _ = write!(out, "{field} {wire} {}{}", if f.required { "!" } else { "" }, f.shape);
             if !f.patch.is_empty() {
                 let _ = write!(out, " p={}", f.patch);
             }

@@ -99,6 +99,7 @@ impl Builder {
         self.schema.types.push(TypeData {
             name: name_text,
             fields: start..self.schema.fields.len() as u32,
+            wired: 0,
             atomic,
             preserve_unknown,
         });
@@ -123,9 +124,8 @@ impl Builder {
                 merge_key: self.intern(field.merge_key()),
                 default: self.intern(field.default_json()),
                 node: shape.0,
-                number: field.number(),
+                wire: field.data.wire,
                 required: field.is_required(),
-                embedded: false,
                 nullable: false,
                 merge: field.merges(),
                 replace: field.replaces(),

@@ -7,10 +7,12 @@
 mod builder;
 pub mod decode;
 mod table;
+mod wire;
 pub mod yaml;
 
 pub use builder::{Builder, NewField, ShapeId, TypeId};
 pub use decode::{Decoded, Media, conform, decode, prune};
+pub use wire::{Place, Wire, WireFields, WireForm};
 
 use std::{
     borrow::Cow,
@@ -25,6 +27,8 @@ pub struct Schema {
     text: Cow<'static, str>,
     types: Vec<TypeData>,
     fields: Vec<FieldData>,
+    /// For each type, in the places of its fields: which of them have a place in protobuf, in that order.
+    wire_order: Vec<u32>,
     nodes: Vec<Node>,
     by_name: HashMap<Box<str>, u32>,
     by_kind: HashMap<(String, String, String), u32>,
@@ -50,6 +54,8 @@ impl Text {
 struct TypeData {
     name: Text,
     fields: Range<u32>,
+    /// How many of them have a place in protobuf.
+    wired: u32,
     atomic: bool,
     preserve_unknown: bool,
 }
@@ -60,9 +66,8 @@ struct FieldData {
     merge_key: Text,
     default: Text,
     node: u32,
-    number: u32,
+    wire: Wire,
     required: bool,
-    embedded: bool,
     nullable: bool,
     merge: bool,
     replace: bool,
@@ -286,7 +291,7 @@ impl<'s> Field<'s> {
 
     /// Whether it is a struct within the struct, not behind a pointer: it is there even when nothing is said of it.
     pub fn is_embedded(self) -> bool {
-        self.data.embedded
+        self.data.wire.is_always_written() && matches!(self.shape(), Shape::Object(_))
     }
 
     /// Whether `null` is a value of it (custom resources).
@@ -294,9 +299,9 @@ impl<'s> Field<'s> {
         self.data.nullable
     }
 
-    /// Protobuf field number; 0 if unknown.
-    pub fn number(self) -> u32 {
-        self.data.number
+    /// How it stands in protobuf.
+    pub fn wire(self) -> &'s Wire {
+        &self.data.wire
     }
 
     /// Strategic merge patch: lists are merged, not replaced.
@@ -482,7 +487,8 @@ mod tests {
         }
         assert!(field("api.core.v1.PodSpec", "volumes").retains_keys());
         assert!(field("api.apps.v1.DeploymentSpec", "strategy").retains_keys());
-        assert_eq!(field("api.core.v1.PodSpec", "containers").number(), 2);
+        assert_eq!(field("api.core.v1.PodSpec", "containers").wire().path(), [2]);
+        assert_eq!(field("api.core.v1.Volume", "secret").wire().path(), [2, 6]);
         let Shape::List(finalizers) = field("apimachinery.pkg.apis.meta.v1.ObjectMeta", "finalizers").shape() else {
             panic!()
         };

@@ -3,13 +3,14 @@
 //! ```text
 //! T <type> [!]                                  a type; `!`: server-side apply owns it as one value
 //! K <group or -> <version> <kind> <plural or -> <N or C>   what makes it a kind; scope: namespaced or cluster
-//! <field> <number> [!][+]<shape> [p=<strategy>[:<key>]] [d=<JSON default>]   `!`: required; `+`: a struct that is always there
+//! <field> <wire> [!]<shape> [p=<strategy>[:<key>]] [d=<JSON default>]      `!`: required
 //! ```
+//! `<wire>` says how the field stands in protobuf, see [`Wire`]: `<number>[.<number>…][=|+][:<form>]`, or `0` if it has no place there.
 //! Shapes: `s` string, `i` int32, `l` int64, `d` number, `b` bool, `y` bytes, `x` int or string, `q` quantity, `t` time,
 //! `u` microtime, `j` any JSON, `@Type`, `[…]item` list (`` atomic, `=` set, `a,b` map by these keys), `{}item` map,
 //! `{!}item` map that is one value.
 
-use super::{FieldData, KindData, ListKind, Node, Scalar, Schema, Text, TypeData};
+use super::{FieldData, KindData, ListKind, Node, Scalar, Schema, Text, TypeData, Wire};
 use std::collections::HashMap;
 
 const TABLE: &str = include_str!("builtin.txt");
@@ -59,6 +60,7 @@ pub(super) fn builtin() -> Schema {
             }
         }
     }
+    schema.order_for_wire();
     schema
 }
 
@@ -68,12 +70,11 @@ fn field<'t>(
     schema: &mut Schema,
     nodes: &mut HashMap<&'t str, u32>,
 ) -> Option<FieldData> {
-    let number = words.next()?.parse().ok()?;
+    let wire = Wire::parse(words.next()?)?;
     let shape = words.next()?;
     let (required, shape) = shape.strip_prefix('!').map_or((false, shape), |rest| (true, rest));
-    let (embedded, shape) = shape.strip_prefix('+').map_or((false, shape), |rest| (true, rest));
-    let node = node(shape, schema, nodes)?;
-    let mut field = FieldData { name: span(name), number, required, embedded, node, ..FieldData::default() };
+    let mut field =
+        FieldData { name: span(name), wire, required, node: node(shape, schema, nodes)?, ..FieldData::default() };
     for word in words {
         if let Some(patch) = word.strip_prefix("p=") {
             let (strategy, key) = patch.split_once(':').unwrap_or((patch, ""));
