@@ -7,6 +7,7 @@
 //! ```
 
 use crate::{
+    answer,
     auth::{self, Attributes, Auth, Credentials, Decision, User},
     discovery::Discovery,
     health::Health,
@@ -71,19 +72,17 @@ pub async fn handle(app: Arc<App>, peer: Peer, request: Request<Incoming>) -> Re
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let info = RequestInfo::parse(request.method().as_str(), request.uri().path(), &query);
     let (verb, resource) = (info.verb.clone(), info.resource.clone());
+    let accept = accept_only(request.headers());
     let in_flight = app.metrics.begin();
-    let work = answer(app.clone(), peer, request, info, query);
+    let work = go(app.clone(), peer, request, info, query);
     // a panic in one request is that request's failure
     let mut response = match tokio::spawn(work).await {
         Ok(Ok(response)) => response,
-        Ok(Err(status)) => body::status(&status),
+        Ok(Err(status)) => answer::status(&accept, &status),
         Err(error) => {
             tracing::error!(%error, "a request panicked");
-            body::status(&Status::new(
-                500,
-                "InternalError",
-                "This request caused apiserver to panic. Look in the logs for details.",
-            ))
+            let message = "This request caused apiserver to panic. Look in the logs for details.";
+            answer::status(&accept, &Status::new(500, "InternalError", message))
         }
     };
     if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
@@ -94,7 +93,13 @@ pub async fn handle(app: Arc<App>, peer: Peer, request: Request<Incoming>) -> Re
     response
 }
 
-async fn answer(
+/// Of the headers those that say how a failure is to be told.
+fn accept_only(headers: &HeaderMap) -> HeaderMap {
+    let accept = headers.get(header::ACCEPT).map(|accept| (header::ACCEPT, accept.clone()));
+    accept.into_iter().collect()
+}
+
+async fn go(
     app: Arc<App>,
     peer: Peer,
     request: Request<Incoming>,

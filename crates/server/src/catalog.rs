@@ -4,7 +4,7 @@
 //! ([`Catalog::changed`]). What belongs to a kind that is no longer served (its watches) ends with [`Served::over`].
 
 use crate::storage;
-use coracle_api::{Object, Resource, Result};
+use coracle_api::{Object, Resource, Result, Status, schema::Type};
 use coracle_kinds::SharedKind;
 use parking_lot::RwLock;
 use serde_json::Value;
@@ -41,6 +41,17 @@ impl Served {
     /// Whether stored bytes are what clients of this version see.
     pub fn is_native(&self) -> bool {
         self.kind.stored_as.is_none()
+    }
+
+    /// The type by which its objects are spoken in protobuf.
+    ///
+    /// # Errors
+    /// 406: custom resources have none.
+    pub fn wire_type(&self) -> Result<Type<'_>> {
+        self.kind.type_of().filter(|of| of.is_wired()).ok_or_else(|| {
+            let message = "object *unstructured.Unstructured does not implement the protobuf marshalling interface and cannot be encoded to a protobuf message";
+            Status::new(406, "NotAcceptable", message)
+        })
     }
 
     /// Turns a decoded body into the stored version.

@@ -29,12 +29,10 @@ pub fn body(
 /// # Errors
 /// 400 when it is no such message, 415 for kinds that have no protobuf form.
 pub fn protobuf_body(of: Option<Type<'_>>, bytes: &[u8]) -> Result<Value> {
-    let of = of.ok_or_else(|| {
-        Status::new(
-            415,
-            "UnsupportedMediaType",
-            "the body of the request was in an unknown format - this kind has no protobuf form; send application/json",
-        )
+    let of = of.filter(|of| of.is_wired()).ok_or_else(|| {
+        let known = "application/json, application/yaml";
+        let message = "the body of the request was in an unknown format - accepted media types include";
+        Status::new(415, "UnsupportedMediaType", format!("{message}: {known}"))
     })?;
     let value = protobuf::decode(bytes, of)?;
     // dates, quantities and empty lists become what they are in JSON

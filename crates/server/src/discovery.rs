@@ -1,9 +1,15 @@
 //! Discovery: what is served, as clients ask for it: per group version, and aggregated in one document.
 
 use crate::{
+    answer,
     catalog::{Catalog, Kinds, Served},
-    http::body::{self, Body},
+    http::{
+        body::{self, Body},
+        negotiate::{self, Accepted, Endpoint, Form, Syntax},
+    },
 };
+use bytes::Bytes;
+use coracle_api::{Result, Schema, Status};
 use coracle_kinds::{Kind, Subresource};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use parking_lot::Mutex;
@@ -85,11 +91,11 @@ impl Documents {
         for group in &mut groups {
             group.versions.sort_by_key(|(version, _)| Reverse(rank(version)));
         }
-        let aggregated = |core: bool| {
+        let aggregated_of = |core: bool| {
             let items: Vec<Value> = groups.iter().filter(|g| g.name.is_empty() == core).map(aggregate).collect();
             Aggregated { v2: document("v2", &items), v2beta1: document("v2beta1", &items) }
         };
-        let (core, others) = (aggregated(true), aggregated(false));
+        let (core, others) = (aggregated_of(true), aggregated_of(false));
         Self { groups, address: address.to_string(), core, others }
     }
 
@@ -110,8 +116,8 @@ impl Documents {
     fn answer(&self, parts: &[&str], headers: &HeaderMap) -> Option<Response<Body>> {
         let find = |name: &str| self.groups.iter().find(|g| g.name == name);
         let value = match parts {
-            ["api"] => match aggregated_version(headers) {
-                Some(version) => return Some(send(&self.core, version, headers)),
+            ["api"] => match aggregated(headers) {
+                Some(accepted) => return Some(send(&self.core, accepted, headers)),
                 None => {
                     let versions: Vec<&str> =
                         find("").map(|g| g.versions.iter().map(|(v, _)| v.as_str()).collect()).unwrap_or_default();
@@ -119,8 +125,8 @@ impl Documents {
                     json!({"kind": "APIVersions", "versions": versions, "serverAddressByClientCIDRs": [address]})
                 }
             },
-            ["apis"] => match aggregated_version(headers) {
-                Some(version) => return Some(send(&self.others, version, headers)),
+            ["apis"] => match aggregated(headers) {
+                Some(accepted) => return Some(send(&self.others, accepted, headers)),
                 None => {
                     let groups: Vec<Value> =
                         self.groups.iter().filter(|g| !g.name.is_empty()).map(group_value).collect();
@@ -137,7 +143,8 @@ impl Documents {
             ["apis", name, version] => resource_list(find(name).filter(|g| !g.name.is_empty())?, version)?,
             _ => return None,
         };
-        Some(body::json(200, &value))
+        let kind = value["kind"].as_str().unwrap_or_default();
+        Some(answer::meta(headers, 200, &value, kind))
     }
 }
 
@@ -249,37 +256,22 @@ fn document(version: &str, items: &[Value]) -> (Vec<u8>, String) {
     (bytes, tag)
 }
 
-/// The first aggregated form that the client names before plain JSON.
-fn aggregated_version(headers: &HeaderMap) -> Option<&'static str> {
-    let accept = headers.get(header::ACCEPT)?.to_str().ok()?;
-    for range in accept.split(',') {
-        let mut parts = range.split(';').map(str::trim);
-        if parts.next() != Some("application/json") {
-            continue;
-        }
-        let parameters: Vec<&str> = parts.collect();
-        if !parameters.iter().any(|p| p.starts_with("as=")) {
-            return None;
-        }
-        if parameters.contains(&"as=APIGroupDiscoveryList") && parameters.contains(&"g=apidiscovery.k8s.io") {
-            if parameters.contains(&"v=v2") {
-                return Some("v2");
-            }
-            if parameters.contains(&"v=v2beta1") {
-                return Some("v2beta1");
-            }
-        }
-    }
-    None
+/// The aggregated form that the client wants, if it wants one.
+fn aggregated(headers: &HeaderMap) -> Option<Accepted> {
+    let accepted = negotiate::accept(negotiate::accept_header(headers), Endpoint::Discovery).ok()?;
+    (accepted.form == Form::Discovery).then_some(accepted)
 }
 
-fn send(document: &Aggregated, version: &str, headers: &HeaderMap) -> Response<Body> {
-    let ((bytes, tag), media) = match version {
-        "v2" => (&document.v2, "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"),
-        _ => (&document.v2beta1, "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"),
-    };
+fn send(document: &Aggregated, accepted: Accepted, headers: &HeaderMap) -> Response<Body> {
+    let version = accepted.version;
+    let (bytes, tag) = if version == "v2" { &document.v2 } else { &document.v2beta1 };
+    let media = format!("{};g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList", accepted.syntax.media_type());
     let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok()).is_some_and(|v| v == tag);
-    let mut response = body::typed(200, media, if known { Vec::new() } else { bytes.clone() });
+    let bytes = if known { Ok(Bytes::new()) } else { spoken(bytes, accepted) };
+    let mut response = match bytes {
+        Ok(bytes) => body::typed(200, &media, bytes),
+        Err(error) => return answer::status(headers, &error),
+    };
     if known {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     }
@@ -290,6 +282,16 @@ fn send(document: &Aggregated, version: &str, headers: &HeaderMap) -> Response<B
     headers.insert(header::VARY, HeaderValue::from_static("Accept"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public"));
     response
+}
+
+/// A document, kept as JSON, in the syntax that is wanted.
+fn spoken(json: &[u8], accepted: Accepted) -> Result<Bytes> {
+    if accepted.syntax == Syntax::Json {
+        return Ok(Bytes::copy_from_slice(json));
+    }
+    let value: Value = serde_json::from_slice(json).map_err(Status::internal)?;
+    let name = format!("io.k8s.api.apidiscovery.{}.APIGroupDiscoveryList", accepted.version);
+    answer::encode(accepted.syntax, &value, Schema::builtin().type_named(&name))
 }
 
 #[cfg(test)]

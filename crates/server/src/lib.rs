@@ -5,6 +5,7 @@
 //! (service addresses, pod binding and eviction, namespace finalisation).
 
 pub mod admission;
+mod answer;
 mod app;
 pub mod auth;
 mod books;
@@ -14,6 +15,7 @@ mod client;
 mod decode;
 mod discovery;
 mod flow_control;
+mod frames;
 mod health;
 pub mod http;
 mod metrics;

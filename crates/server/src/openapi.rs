@@ -146,7 +146,7 @@ fn send(document: &Document, headers: &HeaderMap, forever: bool) -> Response<Bod
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
     } else {
-        body::maybe_gzip(accepts_gzip(headers), 200, bytes.clone())
+        body::maybe_gzip(accepts_gzip(headers), 200, "application/json", bytes.clone().into())
     };
     if let Ok(tag) = HeaderValue::from_str(tag) {
         response.headers_mut().insert(header::ETAG, tag);

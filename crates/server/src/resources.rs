@@ -1,24 +1,24 @@
 //! Requests about resources: from HTTP to the registry, and back to the form that the client wants.
 
 use crate::{
+    answer,
     app::{App, Ask},
     auth::Attributes,
     catalog::Served,
     decode,
+    frames::Teller,
     http::{
         body::{self, Body},
-        negotiate::{self, Form},
+        negotiate::{self, BodySyntax},
     },
     options, proxy,
-    registry::{Change, Deleted, Target, list},
-    table::{self, Include},
+    registry::{Change, Deleted, Target},
+    table::Include,
     watch::{self, Watch},
 };
 use bytes::Bytes;
-use coracle_api::{
-    DeleteOptions, Object, Patch, PatchKind, Result, Schema, Status, options::FieldValidation, schema::Type,
-};
-use coracle_kinds::{Action, Context};
+use coracle_api::{DeleteOptions, Patch, PatchKind, Result, Schema, Status, options::FieldValidation, schema::Type};
+use coracle_kinds::Action;
 use http::{HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -100,45 +100,23 @@ async fn decoded(
     request: Request<Incoming>,
     validation: FieldValidation,
 ) -> Result<Value> {
-    if negotiate::is_protobuf(&ask.headers) {
-        return decode::protobuf_body(of, &read(request).await?);
-    }
-    let media = negotiate::body_media(&ask.headers)?;
+    let syntax = negotiate::body_syntax(&ask.headers)?;
     let bytes = read(request).await?;
-    let (value, warnings) = decode::body(of, &bytes, media, validation)?;
+    let (value, warnings) = match syntax {
+        BodySyntax::Protobuf => return decode::protobuf_body(of, &bytes),
+        BodySyntax::Text(media) => decode::body(of, &bytes, media, validation)?,
+    };
     ask.caller.warn(warnings);
     Ok(value)
 }
 
-/// One object, in the form that the client wants.
-fn object(ask: &Ask, code: u16, served: &Served, object: &Arc<Object>) -> Result<Response<Body>> {
-    match negotiate::accept(&ask.headers)? {
-        Form::Object => {
-            let object = served.present(object)?;
-            Ok(body::maybe_gzip_bytes(negotiate::accepts_gzip(&ask.headers), code, object.json().clone()))
-        }
-        Form::Partial => {
-            let value = served.present(object)?.value();
-            Ok(body::json(code, &table::partial(&value)))
-        }
-        Form::Table => {
-            let metadata = json!({"resourceVersion": object.revision().to_string()});
-            let include = Include::parse(ask.query.get("includeObject"))?;
-            Ok(body::json(code, &table::table(served, [&**object], metadata, include, &context())))
-        }
-    }
-}
-
-fn context() -> Context {
-    Context { now: jiff::Timestamp::now() }
-}
-
 fn get(app: &App, ask: &Ask, target: Target<'_>) -> Result<Response<Body>> {
-    object(ask, 200, target.served, &app.registry.get(target)?)
+    let accepted = answer::accepted(ask, target.served)?;
+    answer::object(ask, accepted, 200, target.served, &app.registry.get(target)?)
 }
 
 fn list(app: &App, ask: &Ask, target: Target<'_>) -> Result<Response<Body>> {
-    let form = negotiate::accept(&ask.headers)?;
+    let accepted = answer::accepted(ask, target.served)?;
     let want = options::list(target.served, &ask.query)?;
     let page = app.registry.list(target, &want)?;
     let mut metadata = json!({"resourceVersion": page.revision.to_string()});
@@ -148,94 +126,30 @@ fn list(app: &App, ask: &Ask, target: Target<'_>) -> Result<Response<Body>> {
     if let Some(remaining) = page.remaining {
         metadata["remainingItemCount"] = json!(remaining);
     }
-    let gzip = negotiate::accepts_gzip(&ask.headers);
-    let served = target.served;
-    match form {
-        Form::Object => Ok(body::maybe_gzip(gzip, 200, list_bytes(served, &metadata, &page)?)),
-        Form::Partial => {
-            let items = page.items.iter().map(|o| served.present(o).map(|o| table::partial(&o.value())));
-            let items: Vec<Value> = items.collect::<Result<_>>()?;
-            let list = json!({
-                "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": items,
-            });
-            Ok(body::maybe_gzip(gzip, 200, serde_json::to_vec(&list).map_err(Status::internal)?))
-        }
-        Form::Table => {
-            let include = Include::parse(ask.query.get("includeObject"))?;
-            let objects = page.items.iter().map(|o| &**o);
-            let table = table::table(served, objects, metadata, include, &context());
-            Ok(body::maybe_gzip(gzip, 200, serde_json::to_vec(&table).map_err(Status::internal)?))
-        }
-    }
-}
-
-/// A list is its objects' bytes, one after the other.
-fn list_bytes(served: &Served, metadata: &Value, page: &list::Page) -> Result<Vec<u8>> {
-    let size: usize = page.items.iter().map(|o| o.json().len() + 1).sum();
-    let mut out = Vec::with_capacity(size + 256);
-    out.extend_from_slice(
-        format!(
-            "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[",
-            served.kind.list_kind,
-            served.resource.api_version()
-        )
-        .as_bytes(),
-    );
-    for (i, object) in page.items.iter().enumerate() {
-        if i > 0 {
-            out.push(b',');
-        }
-        if served.is_native() {
-            out.extend_from_slice(object.json());
-        } else {
-            out.extend_from_slice(served.present(object)?.json());
-        }
-    }
-    out.extend_from_slice(b"]}\n");
-    Ok(out)
+    answer::list(ask, accepted, target.served, &metadata, &page.items)
 }
 
 fn start_watch(app: &App, ask: &Ask, served: Arc<Served>, target: Target<'_>) -> Result<Response<Body>> {
-    let form = negotiate::accept(&ask.headers)?;
+    let accepted = negotiate::accept_stream(negotiate::accept_header(&ask.headers), answer::endpoint(&served))?;
     let mut want = options::watch(&served, target.namespace, &ask.query)?;
     // the deprecated /watch/… paths name one object
     if ask.info.path.contains("/watch/") && !ask.info.name.is_empty() {
         want.selection = want.selection.only(&ask.info.name);
     }
-    let include = Include::parse(ask.query.get("includeObject"))?;
-    let convert: Option<Arc<dyn Fn(&Object) -> Bytes + Send + Sync>> = match form {
-        Form::Object if served.is_native() => None,
-        _ => {
-            let served = served.clone();
-            Some(Arc::new(move |object: &Object| convert(&served, form, include, object)))
-        }
-    };
-    let lines: body::Pieces = match Watch::begin(&app.registry.store, want, app.stop.clone()) {
-        Ok(watch) => Box::pin(watch::lines(watch, served, convert)),
+    let teller = Teller::new(served, accepted, Include::parse(ask.query.get("includeObject"))?);
+    let frames: body::Pieces = match Watch::begin(&app.registry.store, want, app.stop.clone()) {
+        Ok(watch) => Box::pin(watch::told(watch, teller)),
         // as upstream's watch cache: the watch begins, and says that it cannot go on
         Err(status) => {
-            let line = watch::error_line(&status);
-            Box::pin(futures::stream::iter([line]))
+            let frame = teller.error(&status);
+            Box::pin(futures::stream::iter([frame]))
         }
     };
-    let mut response = Response::new(body::streamed(lines));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let mut response = Response::new(body::streamed(frames));
+    let media_type = HeaderValue::from_static(accepted.syntax.stream_media_type());
+    response.headers_mut().insert(header::CONTENT_TYPE, media_type);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     Ok(response)
-}
-
-fn convert(served: &Served, form: Form, include: Include, object: &Object) -> Bytes {
-    let mut value = object.value();
-    served.from_storage(&mut value);
-    let value = match form {
-        Form::Object => value,
-        Form::Partial => table::partial(&value),
-        Form::Table => {
-            let metadata = json!({"resourceVersion": object.revision().to_string()});
-            table::table(served, [object], metadata, include, &context())
-        }
-    };
-    serde_json::to_vec(&value).unwrap_or_default().into()
 }
 
 async fn create(app: &App, ask: &Ask, target: Target<'_>, request: Request<Incoming>) -> Result<Response<Body>> {
@@ -243,18 +157,20 @@ async fn create(app: &App, ask: &Ask, target: Target<'_>, request: Request<Incom
         // a POST names the collection; only its body names the object
         return Err(Status::method_not_allowed());
     }
+    let accepted = answer::accepted(ask, target.served)?;
     let options = options::write(ask)?;
     let body = decoded(ask, target.served.kind.type_of(), request, options.field_validation).await?;
     let created = app.registry.create(&ask.caller, target, body, &options).await?;
-    object(ask, 201, target.served, &created)
+    answer::object(ask, accepted, 201, target.served, &created)
 }
 
 async fn update(app: &App, ask: &Ask, target: Target<'_>, request: Request<Incoming>) -> Result<Response<Body>> {
+    let accepted = answer::accepted(ask, target.served)?;
     let options = options::write(ask)?;
     let body = decoded(ask, target.served.kind.type_of(), request, options.field_validation).await?;
     let code = created_code(app, ask, target)?;
     let updated = app.registry.update(&ask.caller, target, Change::Replace(body), &options).await?;
-    object(ask, code, target.served, &updated)
+    answer::object(ask, accepted, code, target.served, &updated)
 }
 
 /// 201 if the write will create; that is then a create also for authorization.
@@ -272,11 +188,12 @@ fn created_code(app: &App, ask: &Ask, target: Target<'_>) -> Result<u16> {
 }
 
 async fn patch(app: &App, ask: &Ask, target: Target<'_>, request: Request<Incoming>) -> Result<Response<Body>> {
+    let accepted = answer::accepted(ask, target.served)?;
     let options = options::write(ask)?;
     let patch = read_patch(ask, request).await?;
     let code = if patch.kind == PatchKind::Apply { created_code(app, ask, target)? } else { 200 };
     let updated = app.registry.update(&ask.caller, target, Change::Patch(patch), &options).await?;
-    object(ask, code, target.served, &updated)
+    answer::object(ask, accepted, code, target.served, &updated)
 }
 
 async fn read_patch(ask: &Ask, request: Request<Incoming>) -> Result<Patch> {
@@ -291,10 +208,9 @@ async fn delete_options(ask: &Ask, request: Request<Incoming>) -> Result<DeleteO
     let mut options = if bytes.is_empty() {
         DeleteOptions::default()
     } else {
-        let value = if negotiate::is_protobuf(&ask.headers) {
-            decode::protobuf_body(Schema::builtin().type_named(DELETE_OPTIONS), &bytes)?
-        } else {
-            decode::body(None, &bytes, negotiate::body_media(&ask.headers)?, FieldValidation::Ignore)?.0
+        let value = match negotiate::body_syntax(&ask.headers)? {
+            BodySyntax::Protobuf => decode::protobuf_body(Schema::builtin().type_named(DELETE_OPTIONS), &bytes)?,
+            BodySyntax::Text(media) => decode::body(None, &bytes, media, FieldValidation::Ignore)?.0,
         };
         serde_json::from_value(value)
             .map_err(|e| Status::bad_request(format!("DeleteOptions cannot be decoded: {e}")))?
@@ -304,18 +220,21 @@ async fn delete_options(ask: &Ask, request: Request<Incoming>) -> Result<DeleteO
 }
 
 async fn delete(app: &App, ask: &Ask, target: Target<'_>, request: Request<Incoming>) -> Result<Response<Body>> {
+    let accepted = answer::accepted(ask, target.served)?;
     let options = delete_options(ask, request).await?;
     match app.registry.delete(&ask.caller, target, &options).await? {
-        Deleted::Going(left) => object(ask, 200, target.served, &left),
+        Deleted::Going(left) => answer::object(ask, accepted, 200, target.served, &left),
         // upstream's pods come back whole
-        Deleted::Gone(last) if target.served.bucket == "/pods/" => object(ask, 200, target.served, &last),
+        Deleted::Gone(last) if target.served.bucket == "/pods/" => {
+            answer::object(ask, accepted, 200, target.served, &last)
+        }
         Deleted::Gone(last) => {
             let resource = &target.served.resource;
             let mut details = json!({"name": target.name, "kind": resource.plural, "uid": last.meta().uid});
             if !resource.group.is_empty() {
                 details["group"] = json!(resource.group);
             }
-            Ok(body::json(200, &success(details)))
+            Ok(answer::meta(&ask.headers, 200, &success(details), "Status"))
         }
     }
 }
@@ -334,13 +253,12 @@ async fn delete_collection(
     target: Target<'_>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>> {
+    let accepted = answer::accepted(ask, target.served)?;
     let options = delete_options(ask, request).await?;
     let want = options::list(target.served, &ask.query)?;
     let items = app.registry.delete_collection(&ask.caller, target, &want.selection, &options).await?;
-    let revision = app.registry.store.revision();
-    let metadata = json!({"resourceVersion": revision.to_string()});
-    let page = list::Page { items, revision, continue_token: String::new(), remaining: None };
-    Ok(body::json_bytes(200, list_bytes(target.served, &metadata, &page)?))
+    let metadata = json!({"resourceVersion": app.registry.store.revision().to_string()});
+    answer::list(ask, accepted, target.served, &metadata, &items)
 }
 
 /// Kinds that are asked and never stored: reviews, and the collection form of bindings.
@@ -363,7 +281,7 @@ async fn answer_question(
         let pods = app.registry.catalog.find("", "v1", "pods").ok_or_else(not_served)?;
         let pod = Target { served: &pods, namespace: target.namespace, name: &name, subresource: "binding" };
         app.registry.bind(&ask.caller, pod, &body, options).await?;
-        return Ok(body::json(201, &success(Value::Null)));
+        return Ok(answer::meta(&ask.headers, 201, &success(Value::Null), "Status"));
     }
     let mut body = body;
     if resource.namespaced && body["metadata"]["namespace"].is_null() {
@@ -374,7 +292,7 @@ async fn answer_question(
         return Err(Status::invalid(resource, "", &errors));
     }
     match app.auth.reviewer.review(&ask.caller.user, resource, target.namespace, body) {
-        Some(answer) => Ok(body::json(201, &answer?)),
+        Some(answer) => Ok(answer::value(&ask.headers, 201, &answer?, target.served.kind.type_of())),
         None => Err(Status::method_not_allowed()),
     }
 }
@@ -390,7 +308,7 @@ async fn subresource(
     if !sub.verbs.contains(&verb) {
         return Err(Status::method_not_allowed());
     }
-    let registry = &app.registry;
+    let (registry, of) = (&app.registry, Schema::builtin().type_named(sub.schema));
     match sub.action {
         Action::Log | Action::Exec | Action::Attach | Action::PortForward | Action::Proxy => {
             proxy::serve(app, ask, target, sub.action, request).await
@@ -400,9 +318,7 @@ async fn subresource(
             let scale = match verb {
                 "get" => registry.get_scale(target)?,
                 "update" => {
-                    let body =
-                        decoded(ask, Schema::builtin().type_named(sub.schema), request, options.field_validation)
-                            .await?;
+                    let body = decoded(ask, of, request, options.field_validation).await?;
                     registry.put_scale(&ask.caller, target, body, &options).await?
                 }
                 _ => {
@@ -410,22 +326,21 @@ async fn subresource(
                     registry.patch_scale(&ask.caller, target, &patch, &options).await?
                 }
             };
-            Ok(body::json(200, &scale))
+            Ok(answer::value(&ask.headers, 200, &scale, of))
         }
         Action::Binding | Action::Eviction | Action::Token => {
             let options = options::write(ask)?;
-            let body =
-                decoded(ask, Schema::builtin().type_named(sub.schema), request, options.field_validation).await?;
+            let body = decoded(ask, of, request, options.field_validation).await?;
             match sub.action {
                 Action::Binding => registry.bind(&ask.caller, target, &body, &options).await?,
                 Action::Eviction => registry.evict(&ask.caller, target, &body, &options).await?,
                 _ => {
                     let user = &ask.caller.user;
                     let token = app.auth.reviewer.token(user, target.namespace, target.name, body)?;
-                    return Ok(body::json(201, &token));
+                    return Ok(answer::value(&ask.headers, 201, &token, of));
                 }
             }
-            Ok(body::json(201, &success(Value::Null)))
+            Ok(answer::meta(&ask.headers, 201, &success(Value::Null), "Status"))
         }
         _ => match verb {
             "get" => get(app, ask, target),

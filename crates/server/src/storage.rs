@@ -1,9 +1,9 @@
-//! How objects lie in the store: keys, indexes, and the encoding of watch events kept beside each change.
+//! How objects lie in the store: keys and indexes.
 
 use bytes::Bytes;
 use coracle_api::{Draft, Object, Resource};
 use coracle_kinds::Kind;
-use coracle_store::{Event, Stored};
+use coracle_store::Stored;
 use serde::Deserialize;
 use std::{
     ops::Deref,
@@ -139,52 +139,6 @@ fn node_name(object: &Object) -> Option<String> {
     }
     let pod: Pod = serde_json::from_slice(object.json()).ok()?;
     (!pod.spec.node_name.is_empty()).then_some(pod.spec.node_name)
-}
-
-/// What a change looks like to watchers, encoded by the first of them and shared by all.
-#[derive(Default)]
-pub struct Frames {
-    added: OnceLock<Bytes>,
-    modified: OnceLock<Bytes>,
-    deleted: OnceLock<(Arc<Object>, Bytes)>,
-}
-
-/// The frames of a change.
-pub fn frames(event: &Event<Kept>) -> Arc<Frames> {
-    let memo = event.memo.get().unwrap_or_else(|| event.memo.keep(Arc::new(Frames::default())));
-    memo.downcast().unwrap_or_default()
-}
-
-impl Frames {
-    /// `ADDED`, for an object that came into being or entered a selection.
-    pub fn added(&self, object: &Object) -> Bytes {
-        self.added.get_or_init(|| frame("ADDED", object.json())).clone()
-    }
-
-    /// `MODIFIED`.
-    pub fn modified(&self, object: &Object) -> Bytes {
-        self.modified.get_or_init(|| frame("MODIFIED", object.json())).clone()
-    }
-
-    /// `DELETED`: the last state, at the revision of the change that took it away.
-    pub fn deleted(&self, old: &Arc<Object>, revision: u64) -> &(Arc<Object>, Bytes) {
-        self.deleted.get_or_init(|| {
-            let object = at_revision(old, revision);
-            let frame = frame("DELETED", object.json());
-            (object, frame)
-        })
-    }
-}
-
-/// One line of a watch.
-pub fn frame(kind: &str, object: &[u8]) -> Bytes {
-    let mut line = Vec::with_capacity(object.len() + 32);
-    line.extend_from_slice(b"{\"type\":\"");
-    line.extend_from_slice(kind.as_bytes());
-    line.extend_from_slice(b"\",\"object\":");
-    line.extend_from_slice(object);
-    line.extend_from_slice(b"}\n");
-    line.into()
 }
 
 /// The same object with another resourceVersion.

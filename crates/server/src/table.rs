@@ -32,43 +32,63 @@ impl Include {
     }
 }
 
+/// Whether a table says what its columns are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Columns {
+    /// It does.
+    Shown,
+    /// The client was told before.
+    Known,
+}
+
+/// How a client wants its table.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish {
+    /// The version of `meta.k8s.io`.
+    pub version: &'static str,
+    /// Whether columns are described.
+    pub columns: Columns,
+    /// What goes along with each row.
+    pub include: Include,
+}
+
 /// A Table of objects; `metadata` is the list's.
 pub fn table<'a>(
     served: &Served,
     objects: impl IntoIterator<Item = &'a Object>,
     metadata: Value,
-    include: Include,
+    wish: Wish,
     context: &Context,
 ) -> Value {
-    let columns: Vec<Value> = served
-        .kind
-        .columns
-        .headings()
-        .into_iter()
-        .map(|c| {
-            json!({"name": c.name, "type": c.kind, "format": c.format, "description": c.description, "priority": c.priority})
-        })
-        .collect();
+    let describe = || -> Vec<Value> {
+        let headings = served.kind.columns.headings().into_iter();
+        headings
+            .map(|c| {
+                json!({"name": c.name, "type": c.kind, "format": c.format, "description": c.description, "priority": c.priority})
+            })
+            .collect()
+    };
+    let columns = (wish.columns == Columns::Shown).then(describe);
     let rows: Vec<Value> = objects
         .into_iter()
         .map(|object| {
             let mut value = object.value();
             served.from_storage(&mut value);
             let cells: Vec<Value> = served.kind.columns.cells(context, &value);
-            match include {
+            match wish.include {
                 Include::None => json!({"cells": cells}),
-                Include::Metadata => json!({"cells": cells, "object": partial(&value)}),
+                Include::Metadata => json!({"cells": cells, "object": partial(&value, wish.version)}),
                 Include::Object => json!({"cells": cells, "object": value}),
             }
         })
         .collect();
     json!({
-        "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
+        "kind": "Table", "apiVersion": format!("meta.k8s.io/{}", wish.version), "metadata": metadata,
         "columnDefinitions": columns, "rows": rows,
     })
 }
 
-/// `PartialObjectMetadata` of an object.
-pub fn partial(value: &Value) -> Value {
-    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": value["metadata"]})
+/// `PartialObjectMetadata` of an object, in a version of `meta.k8s.io`.
+pub fn partial(value: &Value, version: &str) -> Value {
+    json!({"kind": "PartialObjectMetadata", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": value["metadata"]})
 }

@@ -5,7 +5,8 @@
 
 use crate::{
     catalog::Served,
-    storage::{Frames, Kept, Snapshot, Store, frame, frames},
+    frames::{Frames, Teller, frames},
+    storage::{Kept, Snapshot, Store},
 };
 use bytes::Bytes;
 use coracle_api::{FieldSelector, LabelSelector, Object, Result, Status};
@@ -13,7 +14,6 @@ use coracle_client::WatchEvent;
 use coracle_kinds::SharedKind;
 use coracle_store::{Event, Watcher};
 use futures::{Stream, stream};
-use serde_json::json;
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -169,7 +169,7 @@ pub enum Source {
     /// From a snapshot: encoded for this watcher.
     Existing,
     /// From the log: encoded once for all watchers.
-    Log(Arc<Frames>, u64),
+    Log(Arc<Frames>),
 }
 
 /// What a watch asks for.
@@ -288,52 +288,16 @@ fn change(selection: &Selection, event: &Event<Kept>) -> Option<Item> {
         (Some(old), None) => (Kind::Deleted, old.object().clone()),
     };
     let frames = frames(event);
-    let object = if kind == Kind::Deleted { frames.deleted(&object, event.revision).0.clone() } else { object };
-    Some(Item::Change(kind, object, Source::Log(frames, event.revision)))
+    let object = if kind == Kind::Deleted { frames.deleted(&object, event.revision) } else { object };
+    Some(Item::Change(kind, object, Source::Log(frames)))
 }
 
-/// The watch as lines of JSON; `convert` is for forms other than the plain object.
-pub fn lines(
-    watch: Watch,
-    served: Arc<Served>,
-    convert: Option<Arc<dyn Fn(&Object) -> Bytes + Send + Sync>>,
-) -> impl Stream<Item = Bytes> + Send {
-    stream::unfold((watch, served, convert), |(mut watch, served, convert)| async move {
-        let line = match watch.next().await? {
-            Item::Change(kind, object, source) => match (&convert, source) {
-                (Some(convert), _) => frame(kind.word(), &convert(&object)),
-                (None, Source::Existing) => frame(kind.word(), object.json()),
-                (None, Source::Log(frames, revision)) => match kind {
-                    Kind::Added => frames.added(&object),
-                    Kind::Modified => frames.modified(&object),
-                    Kind::Deleted => frames.deleted(&object, revision).1.clone(),
-                },
-            },
-            Item::Bookmark(revision, end) => {
-                let mut metadata = json!({"creationTimestamp": null, "resourceVersion": revision.to_string()});
-                if end == Existing::End {
-                    metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
-                }
-                let (kind, version) = (&served.resource.kind, served.resource.api_version());
-                let object = json!({"apiVersion": version, "kind": kind, "metadata": metadata});
-                let bytes = serde_json::to_vec(&object).unwrap_or_default();
-                match &convert {
-                    Some(convert) => match Object::from_json(bytes.clone().into()) {
-                        Ok(object) => frame("BOOKMARK", &convert(&object)),
-                        Err(_) => frame("BOOKMARK", &bytes),
-                    },
-                    None => frame("BOOKMARK", &bytes),
-                }
-            }
-            Item::Error(status) => error_line(&status),
-        };
-        Some((line, (watch, served, convert)))
+/// The watch as frames.
+pub fn told(watch: Watch, teller: Teller) -> impl Stream<Item = Bytes> + Send {
+    stream::unfold((watch, teller), |(mut watch, mut teller)| async move {
+        let item = watch.next().await?;
+        Some((teller.tell(item), (watch, teller)))
     })
-}
-
-/// The line that ends a watch that cannot go on.
-pub fn error_line(status: &Status) -> Bytes {
-    frame("ERROR", &serde_json::to_vec(&status.to_value()).unwrap_or_default())
 }
 
 /// The watch as events for a caller in this process.

@@ -9,6 +9,7 @@ pub mod decode;
 mod table;
 mod wire;
 pub mod yaml;
+pub mod yaml_write;
 
 pub use builder::{Builder, NewField, ShapeId, TypeId};
 pub use decode::{Decoded, Media, conform, decode, prune};

@@ -90,6 +90,11 @@ impl Schema {
 }
 
 impl<'s> Type<'s> {
+    /// Whether its objects have a form in protobuf.
+    pub fn is_wired(self) -> bool {
+        self.data().wired > 0
+    }
+
     /// Its fields that have a place in protobuf, in the order of their numbers.
     pub fn wire_fields(self) -> WireFields<'s> {
         let data = self.data();

@@ -1,7 +1,6 @@
 //! Response bodies and the headers that all of them carry.
 
 use bytes::Bytes;
-use coracle_api::Status;
 use flate2::{Compression, write::GzEncoder};
 use futures::Stream;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -15,8 +14,8 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Any response body.
 pub type Body = UnsyncBoxBody<Bytes, BoxError>;
 
-/// Bodies of at least this size are compressed when the client asks for it, as upstream.
-const GZIP_FROM: usize = 128 << 10;
+/// Bodies above this size are compressed when the client asks for it, as upstream.
+const GZIP_ABOVE: usize = 128 << 10;
 
 /// A body that is all there.
 pub fn full(bytes: impl Into<Bytes>) -> Body {
@@ -35,11 +34,13 @@ pub fn json_bytes(code: u16, bytes: impl Into<Bytes>) -> Response<Body> {
 }
 
 /// A response with a body of some media type.
-pub fn typed(code: u16, media_type: &'static str, bytes: impl Into<Bytes>) -> Response<Body> {
+pub fn typed(code: u16, media_type: &str, bytes: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(full(bytes));
     *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    if let Ok(media_type) = HeaderValue::from_str(media_type) {
+        headers.insert(header::CONTENT_TYPE, media_type);
+    }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     response
 }
@@ -48,7 +49,7 @@ pub fn typed(code: u16, media_type: &'static str, bytes: impl Into<Bytes>) -> Re
 pub fn json(code: u16, value: &impl Serialize) -> Response<Body> {
     match serde_json::to_vec(value) {
         Ok(bytes) => json_bytes(code, bytes),
-        Err(error) => status(&Status::internal(error)),
+        Err(error) => text(500, error.to_string()),
     }
 }
 
@@ -59,43 +60,23 @@ pub fn text(code: u16, text: impl Into<Bytes>) -> Response<Body> {
     response
 }
 
-/// A failed request.
-pub fn status(status: &Status) -> Response<Body> {
-    let mut response = json_bytes(status.code, serde_json::to_vec(&status.to_value()).unwrap_or_default());
-    let retry = status.details.get("retryAfterSeconds").and_then(serde_json::Value::as_u64);
-    if let Some(seconds) = retry
-        && let Ok(value) = HeaderValue::from_str(&seconds.to_string())
-    {
-        response.headers_mut().insert(header::RETRY_AFTER, value);
-    }
-    response
-}
-
 /// Pieces of a body.
 pub type Pieces = std::pin::Pin<Box<dyn Stream<Item = Bytes> + Send>>;
 
-/// As [`maybe_gzip`], for bytes that are shared.
-pub fn maybe_gzip_bytes(accepts_gzip: bool, code: u16, bytes: Bytes) -> Response<Body> {
-    if !accepts_gzip || bytes.len() < GZIP_FROM {
-        return json_bytes(code, bytes);
-    }
-    maybe_gzip(true, code, bytes.to_vec())
-}
-
 /// Compresses a large body if the client takes gzip.
-pub fn maybe_gzip(accepts_gzip: bool, code: u16, bytes: Vec<u8>) -> Response<Body> {
-    if !accepts_gzip || bytes.len() < GZIP_FROM {
-        return json_bytes(code, bytes);
+pub fn maybe_gzip(accepts_gzip: bool, code: u16, media_type: &str, bytes: Bytes) -> Response<Body> {
+    if !accepts_gzip || bytes.len() <= GZIP_ABOVE {
+        return typed(code, media_type, bytes);
     }
     // level 1 as upstream: most of the gain, a fraction of the time
     let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 6), Compression::fast());
     match encoder.write_all(&bytes).and_then(|()| encoder.finish()) {
         Ok(packed) => {
-            let mut response = json_bytes(code, packed);
+            let mut response = typed(code, media_type, packed);
             response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
             response
         }
-        Err(_) => json_bytes(code, bytes),
+        Err(_) => typed(code, media_type, bytes),
     }
 }
