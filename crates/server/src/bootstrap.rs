@@ -12,12 +12,19 @@ const ENDPOINTS: Resource = Resource::fixed("", "v1", "endpoints", "Endpoints", 
 const SLICES: Resource = Resource::fixed("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true);
 const RANGES: Resource = Resource::fixed("networking.k8s.io", "v1", "servicecidrs", "ServiceCIDR", false);
 
-/// Writes what is missing or different.
+/// Writes what is missing or different. Without an address at which others reach this server there are no endpoints.
 ///
 /// # Errors
 /// The first write that failed.
-pub async fn apply(view: &dyn View, client: &dyn Client, services: Cidr, advertise: IpAddr, port: u16) -> Result<()> {
-    for (resource, wanted) in wanted(services, advertise, port) {
+pub async fn apply(
+    view: &dyn View,
+    client: &dyn Client,
+    services: Cidr,
+    advertise: Option<IpAddr>,
+    port: u16,
+) -> Result<()> {
+    let endpoints = advertise.map(|advertise| endpoints(advertise, port));
+    for (resource, wanted) in wanted(services, port).into_iter().chain(endpoints.into_iter().flatten()) {
         let name = wanted["metadata"]["name"].as_str().unwrap_or_default().to_string();
         let namespace = wanted["metadata"]["namespace"].as_str().unwrap_or_default().to_string();
         let options = WriteOptions::default();
@@ -34,8 +41,7 @@ pub async fn apply(view: &dyn View, client: &dyn Client, services: Cidr, adverti
     Ok(())
 }
 
-fn wanted(services: Cidr, advertise: IpAddr, port: u16) -> Vec<(Resource, Value)> {
-    let family = if advertise.is_ipv4() { "IPv4" } else { "IPv6" };
+fn wanted(services: Cidr, port: u16) -> [(Resource, Value); 3] {
     let service = json!({
         "apiVersion": "v1", "kind": "Service",
         "metadata": {
@@ -62,6 +68,15 @@ fn wanted(services: Cidr, advertise: IpAddr, port: u16) -> Vec<(Resource, Value)
             ],
         },
     });
+    let range = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "kubernetes"},
+        "spec": {"cidrs": [services.to_string()]},
+    });
+    [(RANGES, range), (SERVICES, service), (SERVICES, dns)]
+}
+
+fn endpoints(advertise: IpAddr, port: u16) -> [(Resource, Value); 2] {
+    let family = if advertise.is_ipv4() { "IPv4" } else { "IPv6" };
     let endpoints = json!({
         "apiVersion": "v1", "kind": "Endpoints",
         "metadata": {
@@ -82,11 +97,7 @@ fn wanted(services: Cidr, advertise: IpAddr, port: u16) -> Vec<(Resource, Value)
         "endpoints": [{"addresses": [advertise.to_string()], "conditions": {"ready": true}}],
         "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
     });
-    let range = json!({
-        "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "kubernetes"},
-        "spec": {"cidrs": [services.to_string()]},
-    });
-    vec![(RANGES, range), (SERVICES, service), (SERVICES, dns), (ENDPOINTS, endpoints), (SLICES, slice)]
+    [(ENDPOINTS, endpoints), (SLICES, slice)]
 }
 
 /// Puts what is wanted into what there is, lists as a whole; whether that changed anything.
@@ -123,15 +134,15 @@ mod tests {
     #[test]
     fn what_is_there_already_is_not_written() {
         let cidr = Cidr::parse("10.96.0.0/16").unwrap();
-        for (_, object) in wanted(cidr, "10.0.0.1".parse().unwrap(), 6443) {
+        let before = endpoints("10.0.0.1".parse().unwrap(), 6443);
+        for (_, object) in wanted(cidr, 6443).iter().chain(&before) {
             let mut there = object.clone();
             there["metadata"]["uid"] = json!("u");
-            assert!(!merge(&mut there, &object), "{object}");
+            assert!(!merge(&mut there, object), "{object}");
         }
-        let before = wanted(cidr, "10.0.0.1".parse().unwrap(), 6443);
-        let after = wanted(cidr, "10.0.0.2".parse().unwrap(), 6443);
-        let mut slice = before[4].1.clone();
-        assert!(merge(&mut slice, &after[4].1));
+        let after = endpoints("10.0.0.2".parse().unwrap(), 6443);
+        let mut slice = before[1].1.clone();
+        assert!(merge(&mut slice, &after[1].1));
         assert_eq!(slice["endpoints"][0]["addresses"][0], "10.0.0.2");
     }
 }

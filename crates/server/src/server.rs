@@ -182,7 +182,9 @@ impl Server {
     async fn prepare(&self, config: &ServerConfig, services: Cidr, advertise: IpAddr) -> Result<(), StartError> {
         let client = self.client(User::component("system:apiserver", &["system:masters"]));
         auth::bootstrap::apply(&*self.view, &*client).await?;
-        bootstrap::apply(&*self.view, &*client, services, advertise, self.address.port()).await?;
+        // an endpoint is never on the loopback: a server that listens there alone names the address that others would come to
+        let endpoint = if advertise.is_loopback() { outward() } else { Some(advertise) };
+        bootstrap::apply(&*self.view, &*client, services, endpoint, self.address.port()).await?;
         let reached = if self.address.ip().is_loopback() { self.address.ip() } else { advertise };
         let kubeconfig = Kubeconfig {
             cluster: config.cluster.clone(),
@@ -254,14 +256,13 @@ impl Server {
 
 /// The address of this machine that others would use.
 fn advertised(bound: IpAddr) -> IpAddr {
-    if !bound.is_unspecified() {
-        return bound;
-    }
+    if bound.is_unspecified() { outward().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)) } else { bound }
+}
+
+/// The address from which this machine reaches others; none if it reaches nobody.
+fn outward() -> Option<IpAddr> {
     // connecting a datagram socket sends nothing; it only asks which way packets would go
-    let route = || -> std::io::Result<IpAddr> {
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
-        Ok(socket.local_addr()?.ip())
-    };
-    route().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_loopback())
 }
