@@ -1,7 +1,7 @@
 //! What calls cost, in upstream's units: once as estimated from the sizes that arguments may have, once as run with the sizes they
 //! have. The formulas are part of the API (see `limits.rs`).
 
-use crate::{types::Type, value::Value};
+use crate::{types::Type, value::Value, work};
 
 /// The cost of reading a variable, field or element.
 pub(crate) const ACCESS: u64 = 1;
@@ -181,7 +181,9 @@ fn smaller(args: &[Value<'_>]) -> u64 {
 
 /// The cost of looking at all there is within a value.
 fn traversal(value: &Value<'_>) -> u64 {
+    work::done(1);
     match value {
+        _ if work::is_exhausted() => 1,
         Value::String(text) => (text.len() as f64 * CHARACTER) as u64,
         Value::Bytes(bytes) => (bytes.len() as f64 * CHARACTER) as u64,
         Value::List(list) => list.iter().map(|item| item.map_or(1, |item| traversal(&item))).sum(),

@@ -33,9 +33,10 @@ impl<'a, const N: usize> Variables<'a> for [(&str, Value<'a>); N] {
 
 /// Runs an expression and says what it cost; also a failed one has cost something.
 pub(crate) fn run<'a>(node: &Node, variables: &(impl Variables<'a> + ?Sized), limit: u64) -> (Result<Value<'a>>, u64) {
-    work::start();
+    let before = work::start();
     let mut machine = Machine { variables, locals: Vec::new(), cost: 0, limit };
     let result = machine.value(node);
+    work::end(before);
     (result, machine.cost)
 }
 

@@ -76,6 +76,33 @@ impl Types {
         })
     }
 
+    /// Whether a type has more parts than anybody writes. Looking at such types takes too long: each use in a map can double them.
+    pub fn is_huge(&self, ty: &Type) -> bool {
+        let mut left = 1_000;
+        self.count(ty, &mut left);
+        left == 0
+    }
+
+    fn count(&self, ty: &Type, left: &mut u32) {
+        *left = left.saturating_sub(1);
+        if *left == 0 {
+            return;
+        }
+        match ty {
+            Type::Unknown(at) => {
+                if let Some(known) = &self.known[*at as usize] {
+                    self.count(known, left);
+                }
+            }
+            Type::List(of) | Type::Optional(of) | Type::Type(of) => self.count(of, left),
+            Type::Map(key, value) => {
+                self.count(key, left);
+                self.count(value, left);
+            }
+            _ => {}
+        }
+    }
+
     /// Whether both can be the same type; what follows from that is then known.
     pub fn unify(&mut self, left: &Type, right: &Type) -> bool {
         self.unify_all(std::slice::from_ref(left), std::slice::from_ref(right))

@@ -14,6 +14,42 @@ pub(crate) struct Node {
     pub kind: Kind,
 }
 
+impl Node {
+    /// Visits the nodes right below.
+    pub(crate) fn children_mut(&mut self, visit: &mut dyn FnMut(&mut Node)) {
+        match &mut self.kind {
+            Kind::Constant(_) | Kind::Variable(_) | Kind::Local { .. } => {}
+            Kind::Folded { from, .. } => visit(from),
+            Kind::Select { operand, .. } => visit(operand),
+            Kind::Index { operand, index, .. } => {
+                visit(operand);
+                visit(index);
+            }
+            Kind::Logical { sides, .. } => sides.iter_mut().for_each(visit),
+            Kind::Conditional(parts) => parts.iter_mut().for_each(visit),
+            Kind::Call { args, .. } => args.iter_mut().for_each(visit),
+            Kind::List { elements } => elements.iter_mut().for_each(|(element, _)| visit(element)),
+            Kind::Map { entries } => entries.iter_mut().for_each(|(key, value, _)| {
+                visit(key);
+                visit(value);
+            }),
+            Kind::Loop(inner) => {
+                [&mut inner.range, &mut inner.init, &mut inner.condition, &mut inner.step, &mut inner.result]
+                    .into_iter()
+                    .for_each(visit);
+            }
+        }
+    }
+
+    /// The value of a node that always has the same.
+    pub(crate) fn constant(&self) -> Option<&Value<'static>> {
+        match &self.kind {
+            Kind::Constant(value) | Kind::Folded { value, .. } => Some(value),
+            _ => None,
+        }
+    }
+}
+
 /// What a node does.
 #[derive(Debug)]
 pub(crate) enum Kind {

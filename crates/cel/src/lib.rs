@@ -12,10 +12,12 @@
 //! - [`Env`] declares variables, [`Env::compile`] makes a [`Program`], [`Program::run`] gives a [`Value`].
 //! - [`Decl`] says what a value is; [`Decl::from_schema`] reads it from a structural schema.
 //! - [`rules`] are the `x-kubernetes-validations` of a schema: checked when it is defined, run over every object.
+//! - [`admission`] declares what policies and match conditions may use.
 //! - `library/` has the functions, one file a library.
 //!
 //! Nothing here does I/O or knows the time, and no text, however odd, makes it panic.
 
+pub mod admission;
 mod check;
 mod compare;
 mod cost;

@@ -11,9 +11,14 @@ const LIMIT: u64 = 5_000_000;
 
 thread_local!(static DONE: Cell<u64> = const { Cell::new(0) });
 
-/// A run starts.
-pub(crate) fn start() {
-    DONE.set(0);
+/// A run starts. Returns what was done by the run that it is a part of, if there is one.
+pub(crate) fn start() -> u64 {
+    DONE.replace(0)
+}
+
+/// A run ends, and the one that it was a part of goes on.
+pub(crate) fn end(before: u64) {
+    DONE.set(DONE.get().saturating_add(before));
 }
 
 /// So many values were looked at.

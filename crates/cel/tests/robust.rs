@@ -200,7 +200,16 @@ fn depth_and_length() {
 fn growth_is_bounded() {
     let (env, decl) = env();
     let twice = |times: usize| (0..times).fold("x".to_string(), |inner, _| format!("cel.bind(x, x + x, {inner})"));
+    let nested =
+        |made: &str, last: &str| (0..60).fold(last.to_string(), |inner, _| format!("cel.bind(x, {made}, {inner})"));
     for expression in [
+        format!("cel.bind(x, 1, {})", nested("{x: x}", "1")),
+        format!("cel.bind(x, 1, {})", nested("[{'k': x}, {'k': x}]", "x == x")),
+        format!("cel.bind(x, dyn(1), {})", nested("dyn([x, x])", "x == x")),
+        format!("cel.bind(x, dyn(1), {})", nested("dyn([x, x])", "[x].isSorted()")),
+        format!("cel.bind(x, dyn(1), {})", nested("dyn([x, x])", "'%s'.format([x])")),
+        format!("cel.bind(x, dyn(1), {})", nested("dyn([x, x])", "x.flatten(100)")),
+        format!("cel.bind(x, dyn(1), {})", nested("dyn([x, x])", "[x, x].distinct()")),
         format!("cel.bind(x, [1], {})", twice(60)),
         format!("cel.bind(x, 'a', {})", twice(60)),
         "lists.range(9223372036854775807)".into(),

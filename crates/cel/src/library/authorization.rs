@@ -92,6 +92,12 @@ pub fn authorizer<'a>(authorizer: Arc<dyn Authorize>) -> Value<'a> {
     Value::Opaque(Opaque::Authorization(Arc::new(builder)))
 }
 
+/// A question about a resource, to which only the verb lacks.
+pub(crate) fn resource_check<'a>(authorizer: Arc<dyn Authorize>, subject: Subject) -> Value<'a> {
+    let question = Question { subject, ..Question::default() };
+    Value::Opaque(Opaque::Authorization(Arc::new(Builder { authorizer, question, stage: Library::ResourceCheck })))
+}
+
 pub(super) fn entries() -> Vec<Entry> {
     let step = |id: &str, from: &str, rest: &str, cost, eval: super::Eval| {
         entry(

@@ -6,6 +6,7 @@ use crate::{
     library::convert::show_double,
     limits,
     value::{List, Map, Value},
+    work,
 };
 
 const PRECISION: usize = 6;
@@ -167,6 +168,10 @@ fn plain(value: &Value<'_>) -> Result<String> {
 
 /// As an element of a list or map: as it could stand in an expression.
 fn inner(value: &Value<'_>) -> Result<String> {
+    work::done(1);
+    if work::is_exhausted() {
+        return Err(Fault::CostLimit);
+    }
     Ok(match value {
         Value::String(text) => format!("{:?}", &**text),
         Value::Bytes(bytes) => format!("b{:?}", String::from_utf8_lossy(bytes)),

@@ -20,6 +20,7 @@ mod strings;
 pub(crate) mod time;
 mod url;
 
+pub(crate) use authorization::resource_check;
 pub use authorization::{Authorize, Decision, Question, Subject, authorizer};
 
 use crate::{
