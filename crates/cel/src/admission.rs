@@ -318,4 +318,44 @@ mod tests {
         assert_eq!(at, 1);
         assert!(error.to_string().contains("found no matching overload for '_+_' applied to '(int, string)'"));
     }
+
+    #[test]
+    fn mutations() {
+        let plain = env(Available::default());
+        assert!(plain.compile("Object{}").is_err_and(|e| e.to_string().contains("undeclared reference to 'Object'")));
+        let env = plain.with_mutation();
+        for (expression, expected) in [
+            ("Object{}", "{}"),
+            ("Object{spec: Object.spec{replicas: object.a + 1}}", r#"{"spec":{"replicas":2}}"#),
+            (
+                "Object{spec: Object.spec{?absent: object.?b, ?there: object.?a, list: [Object.spec.list{k: 'x'}]}}",
+                r#"{"spec":{"list":[{"k":"x"}],"there":1}}"#,
+            ),
+            (
+                "Object{spec: Object.status{}}",
+                "unexpected type name \"Object.status\", expected \"Object.spec\", which matches field name path from root Object type",
+            ),
+            (
+                "[JSONPatch{op: 'add', path: '/a/' + jsonpatch.escapeKey('b/c'), value: {'k': 1}}]",
+                r#"[{"op":"add","path":"/a/b~1c","value":{"k":1}}]"#,
+            ),
+            (
+                "JSONPatch{op: 1}",
+                "ERROR: <input>:1:13: expected type of field 'op' is 'string' but provided type is 'int'",
+            ),
+            ("JSONPatch{what: 1}", "ERROR: <input>:1:15: undefined field 'what'"),
+            ("Objection{}", "ERROR: <input>:1:10: undeclared reference to 'Objection' (in container '')"),
+        ] {
+            let object = json!({"a": 1});
+            let found = match env.compile(expression) {
+                Ok(program) => {
+                    assert!(program.estimated_cost().max >= 40);
+                    let outcome = program.run(&Inputs::new(&object, &Json::Null, &Json::Null), limits::PER_CALL);
+                    outcome.result.map_or_else(|e| e.to_string(), |v| to_json(&v).unwrap_or_default().to_string())
+                }
+                Err(error) => error.to_string().lines().next().unwrap_or_default().to_string(),
+            };
+            assert_eq!(found, expected, "{expression}");
+        }
+    }
 }

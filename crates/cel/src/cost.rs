@@ -10,7 +10,7 @@ pub(crate) const LIST: u64 = 10;
 /// The cost of making a map.
 pub(crate) const MAP: u64 = 30;
 /// The cost of making a structure.
-const STRUCTURE: u64 = 40;
+pub(crate) const STRUCTURE: u64 = 40;
 /// The cost of looking at a character.
 const CHARACTER: f64 = 0.1;
 /// The cost of a character of a regular expression, which is guessed to have one part for four characters.

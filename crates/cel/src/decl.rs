@@ -248,7 +248,7 @@ impl Decl {
 
     fn with_fields(fields: Fields, name: String) -> Self {
         let types = fields.by_name.iter().map(|(name, field)| (name.clone(), field.decl.ty.clone())).collect();
-        let ty = Type::Object(Arc::new(Object { name, fields: types }));
+        let ty = Type::Object(Arc::new(Object { name, fields: types, open: false }));
         Self::plain(ty, Form::Object { fields }, 2)
     }
 

@@ -8,19 +8,22 @@ use crate::{
     eval::Variables,
     fault::{Fault, Result as Evaluated},
     ir::{Kind, Node},
+    library::{self, Function},
     limits,
     parse::{self, Issue},
-    types::Type,
+    types::{Object, Type},
     value::Value,
 };
 use std::{cell::Cell, collections::BTreeMap, fmt, sync::Arc};
 
-/// The variables that expressions may use, with their declarations. Functions are always all there.
+/// The variables that expressions may use, with their declarations. Functions are there in any case.
 #[derive(Clone, Debug, Default)]
 pub struct Env {
     variables: BTreeMap<String, Arc<Decl>>,
     /// The declaration from which sizes are estimated.
     root: Option<Arc<Decl>>,
+    /// Whether expressions may make objects and patches.
+    mutation: bool,
 }
 
 /// Why an expression cannot be used.
@@ -93,6 +96,32 @@ impl Env {
     pub fn with_sizes_of(mut self, decl: Arc<Decl>) -> Self {
         self.root = Some(decl);
         self
+    }
+
+    /// With `Object{…}`, `Object.spec{…}` and so on, `JSONPatch{…}` and `jsonpatch.escapeKey`, with which mutating policies make what they
+    /// answer.
+    #[must_use]
+    pub fn with_mutation(mut self) -> Self {
+        self.mutation = true;
+        self
+    }
+
+    /// The function with this name.
+    pub(crate) fn function(&self, name: &str) -> Option<&'static Function> {
+        library::function(name).filter(|_| self.mutation || !name.starts_with("jsonpatch."))
+    }
+
+    /// The type that a structure is written with.
+    pub(crate) fn structure(&self, name: &str) -> Option<Type> {
+        let patch = || ["op", "path", "from"].map(|field| (field.to_string(), Type::String));
+        let object = |fields, open| Type::Object(Arc::new(Object { name: name.to_string(), fields, open }));
+        match name {
+            _ if !self.mutation => None,
+            "JSONPatch" => Some(object(patch().into_iter().chain([("value".to_string(), Type::Dyn)]).collect(), false)),
+            "Object" => Some(object(BTreeMap::new(), true)),
+            name if name.starts_with("Object.") => Some(object(BTreeMap::new(), true)),
+            _ => None,
+        }
     }
 
     /// The declaration of a variable.

@@ -105,6 +105,10 @@ impl<'d> Estimator<'d> {
             Kind::Call { call, args } => self.call(call, args),
             Kind::List { elements } => self.list(elements),
             Kind::Map { entries } => self.map(entries),
+            Kind::Structure { fields, .. } => {
+                let cost = fields.iter().map(|(_, value, _)| self.node(value).cost);
+                Known::costing(cost.fold(Range::exactly(cost::STRUCTURE), Range::plus))
+            }
             Kind::Loop(inner) if inner.binding => self.binding(inner),
             Kind::Loop(inner) => self.repeat(inner),
         };

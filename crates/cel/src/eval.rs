@@ -6,7 +6,7 @@ use crate::{
     fault::{Fault, Result},
     ir::{Call, Kind, Loop, Mode, Node},
     limits,
-    value::{List, Map, Value, display},
+    value::{List, Map, Text, Value, display},
     work,
 };
 use std::sync::Arc;
@@ -71,6 +71,10 @@ impl<'a, V: Variables<'a> + ?Sized> Machine<'_, 'a, V> {
             Kind::Call { call, args } => self.call(call, args),
             Kind::List { elements } => self.list(elements),
             Kind::Map { entries } => self.map(entries),
+            Kind::Structure { fields, .. } => {
+                let made = self.fields(fields).and_then(Map::owned).map(Value::Map);
+                self.charged(cost::STRUCTURE, made)
+            }
             Kind::Loop(inner) => self.repeat(inner),
         }
     }
@@ -224,6 +228,19 @@ impl<'a, V: Variables<'a> + ?Sized> Machine<'_, 'a, V> {
                 Value::Optional(None) if *optional => {}
                 Value::Optional(Some(value)) if *optional => made.push((key, (*value).clone())),
                 value => made.push((key, value)),
+            }
+        }
+        Ok(made)
+    }
+
+    fn fields(&mut self, fields: &[(Arc<str>, Node, bool)]) -> Result<Vec<(Value<'a>, Value<'a>)>> {
+        let mut made = Vec::with_capacity(fields.len());
+        for (name, value, optional) in fields {
+            let name = Value::String(Text::Shared(Arc::clone(name)));
+            match self.value(value)? {
+                Value::Optional(None) if *optional => {}
+                Value::Optional(Some(value)) if *optional => made.push((name, (*value).clone())),
+                value => made.push((name, value)),
             }
         }
         Ok(made)

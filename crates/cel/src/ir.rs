@@ -33,6 +33,7 @@ impl Node {
                 visit(key);
                 visit(value);
             }),
+            Kind::Structure { fields, .. } => fields.iter_mut().for_each(|(_, value, _)| visit(value)),
             Kind::Loop(inner) => {
                 [&mut inner.range, &mut inner.init, &mut inner.condition, &mut inner.step, &mut inner.result]
                     .into_iter()
@@ -75,6 +76,8 @@ pub(crate) enum Kind {
     List { elements: Vec<(Node, bool)> },
     /// A map.
     Map { entries: Vec<(Node, Node, bool)> },
+    /// A structure, with its type's name; the flags as in a list.
+    Structure { name: Arc<str>, fields: Vec<(Arc<str>, Node, bool)> },
     /// A loop.
     Loop(Box<Loop>),
 }

@@ -52,12 +52,15 @@ pub struct Object {
     pub name: String,
     /// Types of its fields, by identifier.
     pub fields: BTreeMap<String, Type>,
+    /// Whether there may be any other field, of which nothing is known.
+    pub open: bool,
 }
 
 impl Object {
     /// The type of a field. Behind a dot, keywords need no escape.
     pub(crate) fn field(&self, name: &str) -> Option<&Type> {
-        self.fields.get(name).or_else(|| self.fields.get(&crate::escape::keyword(name)?))
+        let declared = self.fields.get(name).or_else(|| self.fields.get(&crate::escape::keyword(name)?));
+        declared.or(self.open.then_some(&Type::Dyn))
     }
 }
 

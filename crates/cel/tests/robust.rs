@@ -166,7 +166,7 @@ fn depth_and_length() {
     let deep = |open: &str, inner: &str, close: &str, times: usize| {
         format!("{}{inner}{}", open.repeat(times), close.repeat(times))
     };
-    for times in [10, 100, 240, 1_000, 20_000] {
+    for times in [10, 49, 61, 82, 100, 124, 240, 1_000, 20_000] {
         for expression in [
             deep("(", "1", ")", times),
             deep("[", "1", "]", times),
@@ -181,6 +181,8 @@ fn depth_and_length() {
             deep("self.l", "", "[0]", times),
             deep("[1].map(x, ", "x", ")", times),
             deep("[1].all(x, ", "true", ")", times),
+            deep("[1].sortBy(x, ", "1", ").size()", times),
+            deep("optional.of(1).optMap(x, ", "x", ").value()", times),
             deep("cel.bind(x, [1, 1], ", "x", ")", times),
             deep("(", "", "", times),
             deep("'", "", "", times),
