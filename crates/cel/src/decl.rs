@@ -99,6 +99,20 @@ pub enum ListKind {
     Map(Arc<[String]>),
 }
 
+impl ListKind {
+    /// That of an array's schema.
+    pub(crate) fn of(schema: &Json) -> Self {
+        match schema["x-kubernetes-list-type"].as_str() {
+            Some("set") => Self::Set,
+            Some("map") => {
+                let keys = schema["x-kubernetes-list-map-keys"].as_array().into_iter().flatten();
+                Self::Map(keys.filter_map(|key| key.as_str().map(String::from)).collect())
+            }
+            _ => Self::Atomic,
+        }
+    }
+}
+
 /// The longest name of an object.
 const NAME_LENGTH: u64 = 253;
 
@@ -192,16 +206,8 @@ impl Decl {
     fn list(schema: &Json, name: &str) -> Option<Self> {
         let items = Self::child(schema.get("items")?, &format!("{name}.@idx"))?;
         let length = max(schema, "maxItems").unwrap_or((REQUEST_BYTES - 2) / (items.min_bytes + 1));
-        let kind = match schema["x-kubernetes-list-type"].as_str() {
-            Some("set") => ListKind::Set,
-            Some("map") => {
-                let keys = schema["x-kubernetes-list-map-keys"].as_array().into_iter().flatten();
-                ListKind::Map(keys.filter_map(|key| key.as_str().map(String::from)).collect())
-            }
-            _ => ListKind::Atomic,
-        };
         let ty = Type::list(items.ty.clone());
-        Some(Self::plain(ty, Form::List { items, kind }, 2).sized(length))
+        Some(Self::plain(ty, Form::List { items, kind: ListKind::of(schema) }, 2).sized(length))
     }
 
     fn map(schema: &Json, values: &Json, name: &str) -> Option<Self> {

@@ -14,7 +14,7 @@ pub use field_path::NoFieldPath;
 pub use validate::{Request, Verdict};
 
 use crate::{
-    decl::{Decl, ListKind},
+    decl::{Decl, Form, ListKind},
     env::{CompileError, Env, Program, on_large_stack},
     types::Type,
 };
@@ -95,55 +95,33 @@ fn child_decl(schema: &Json, from_parent: Option<&Arc<Decl>>) -> Option<Arc<Decl
 impl Node {
     /// `rules` is where the rules stand: the schema itself, or one in its `allOf`.
     fn compile(rules: &Json, schema: &Json, decl: Option<Arc<Decl>>, cardinality: Option<u64>) -> Self {
-        use crate::decl::Form;
-        let inside = |own: Option<u64>| Some(cardinality?.saturating_mul(own?));
-        let (mut items, mut values, mut list) = (None, None, ListKind::Atomic);
-        let form = decl.as_ref().map(|decl| &decl.form);
-        if let (Some(rules), Some(schema_of_items)) = (rules.get("items"), schema.get("items")).both()
-            && has_rules(rules)
-        {
-            let known = match form {
-                Some(Form::List { items, kind }) => {
-                    list = kind.clone();
-                    Some(items)
-                }
-                _ => None,
-            };
-            let decl = child_decl(schema_of_items, known);
-            items = Some(Box::new(Self::compile(rules, schema_of_items, decl, inside(bound(schema, "maxItems")))));
-        }
-        if let (Some(rules), Some(schema_of_values)) = (values_of(rules), values_of(schema)).both()
-            && has_rules(rules)
-        {
-            let known = match form {
-                Some(Form::Map { values }) => Some(values),
-                _ => None,
-            };
-            let decl = child_decl(schema_of_values, known);
-            values =
-                Some(Box::new(Self::compile(rules, schema_of_values, decl, inside(bound(schema, "maxProperties")))));
-        }
-        let mut properties = BTreeMap::new();
-        for (name, rules) in rules["properties"].as_object().into_iter().flatten().filter(|(_, p)| has_rules(p)) {
-            let Some(schema) = schema["properties"].get(name) else { continue };
-            let known = match form {
-                Some(Form::Object { fields }) => fields.property(name),
-                _ => None,
-            };
-            properties.insert(name.clone(), Self::compile(rules, schema, child_decl(schema, known), cardinality));
-        }
+        let (of_items, of_values, fields) = match decl.as_ref().map(|decl| &decl.form) {
+            Some(Form::List { items, .. }) => (Some(items), None, None),
+            Some(Form::Map { values }) => (None, Some(values), None),
+            Some(Form::Object { fields }) => (None, None, Some(fields)),
+            _ => (None, None, None),
+        };
+        let below = |rules: Option<&Json>, schema: Option<&Json>, known: Option<&Arc<Decl>>, count: Option<u64>| {
+            let (rules, schema) = rules.filter(|rules| has_rules(rules)).zip(schema)?;
+            Some(Box::new(Self::compile(rules, schema, child_decl(schema, known), count)))
+        };
+        let times = |name: &str| Some(cardinality?.saturating_mul(bound(schema, name)?));
+        let properties = rules["properties"].as_object().into_iter().flatten().filter_map(|(name, rules)| {
+            let known = fields.and_then(|fields| fields.property(name));
+            let node = below(Some(rules), schema["properties"].get(name), known, cardinality)?;
+            Some((name.clone(), *node))
+        });
         let all_of = rules["allOf"].as_array().into_iter().flatten().filter(|part| has_rules(part));
-        let all_of = all_of.map(|part| Self::compile(part, schema, decl.clone(), cardinality)).collect();
         Self {
             rules: compile_rules(rules, schema, decl.as_ref()),
             ty: schema["type"].as_str().unwrap_or_default().into(),
             correlatable: matches!(schema["x-kubernetes-map-type"].as_str(), None | Some("granular" | "atomic")),
+            list: ListKind::of(schema),
+            items: below(rules.get("items"), schema.get("items"), of_items, times("maxItems")),
+            values: below(values_of(rules), values_of(schema), of_values, times("maxProperties")),
+            properties: properties.collect(),
+            all_of: all_of.map(|part| Self::compile(part, schema, decl.clone(), cardinality)).collect(),
             decl,
-            items,
-            values,
-            properties,
-            all_of,
-            list,
             cardinality,
         }
     }
@@ -152,20 +130,6 @@ impl Node {
     fn most_values(&self) -> u64 {
         let smallest = self.decl.as_ref().map_or(1, |decl| decl.min_bytes);
         self.cardinality.unwrap_or(crate::limits::REQUEST_BYTES / (smallest + 1))
-    }
-}
-
-/// Two that are there together.
-trait Both<A, B> {
-    fn both(self) -> (Option<A>, Option<B>);
-}
-
-impl<A, B> Both<A, B> for (Option<A>, Option<B>) {
-    fn both(self) -> (Option<A>, Option<B>) {
-        match self {
-            (Some(a), Some(b)) => (Some(a), Some(b)),
-            _ => (None, None),
-        }
     }
 }
 
