@@ -81,7 +81,7 @@ impl<'a, V: Variables<'a> + ?Sized> Machine<'_, 'a, V> {
 
     fn attribute_and_base(&mut self, node: &Node) -> Result<Value<'a>> {
         let value = self.attribute(node);
-        self.charged(cost::ACCESS, value)
+        self.charged(if starts_with_condition(node) { 0 } else { cost::ACCESS }, value)
     }
 
     /// The same without the cost of where a chain of selections starts: chains in branches and indexes are parts of the chain
@@ -313,6 +313,14 @@ impl<'a, V: Variables<'a> + ?Sized> Machine<'_, 'a, V> {
                 Ok(true)
             }
         }
+    }
+}
+
+/// Whether a chain of selections starts with `a ? b : c`, which is no place of its own.
+fn starts_with_condition(node: &Node) -> bool {
+    match &node.kind {
+        Kind::Select { operand, .. } | Kind::Index { operand, .. } => starts_with_condition(operand),
+        kind => matches!(kind, Kind::Conditional(_)),
     }
 }
 

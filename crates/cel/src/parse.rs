@@ -57,9 +57,11 @@ impl Parsed {
     /// Line and column of a node, both from 1.
     pub fn place(&self, id: u64) -> (usize, usize) {
         let Some((start, _)) = self.places.offset_for(id) else { return (1, 1) };
-        // the parser counts characters
-        let before = self.places.source.chars().take(start as usize);
-        before.fold((1, 1), |(line, column), c| if c == '\n' { (line + 1, 1) } else { (line, column + 1) })
+        // the parser counts bytes
+        let before = self.places.source.char_indices().take_while(|(at, _)| *at < start as usize);
+        before
+            .map(|(_, c)| c)
+            .fold((1, 1), |(line, column), c| if c == '\n' { (line + 1, 1) } else { (line, column + 1) })
     }
 }
 
@@ -208,6 +210,21 @@ impl Iterator for Significant<'_> {
 #[cfg(test)]
 mod tests {
     use super::depth;
+
+    #[test]
+    fn places_count_characters() {
+        for (source, expected) in [
+            ("'äöü👑' == 1", "1:8: found no matching overload"),
+            ("'äöü👑' +", "1:9: Syntax error"),
+            ("true &&\n  '👑' == 1", "2:7: found no matching overload"),
+            ("x.y.z", "1:1: undeclared reference to 'x'"),
+            ("'a'.b", "1:4: type 'string' does not support field selection"),
+            ("size(1)", "1:5: found no matching overload"),
+        ] {
+            let error = crate::Env::new().compile(source).expect_err(source).to_string();
+            assert!(error.starts_with(&format!("ERROR: <input>:{expected}")), "{source}: {error}");
+        }
+    }
 
     #[test]
     fn depths_are_bounded_from_above() {
