@@ -25,6 +25,9 @@ pub struct Status {
     /// `details` (group, kind, name, uid, causes, retryAfterSeconds), or null.
     #[serde(default)]
     pub details: Value,
+    /// `metadata.continue`: where a list that cannot go on as it was may go on; empty otherwise.
+    #[serde(skip)]
+    pub continue_token: String,
 }
 
 impl std::error::Error for Status {}
@@ -38,7 +41,13 @@ impl fmt::Display for Status {
 impl Status {
     /// A status with neither details nor special form.
     pub fn new(code: u16, reason: &str, message: impl fmt::Display) -> Self {
-        Self { code, reason: reason.into(), message: message.to_string(), details: Value::Null }
+        Self {
+            code,
+            reason: reason.into(),
+            message: message.to_string(),
+            details: Value::Null,
+            continue_token: String::new(),
+        }
     }
 
     fn named(code: u16, reason: &str, resource: &Resource, name: &str, message: String) -> Self {
@@ -46,7 +55,7 @@ impl Status {
         if !resource.group.is_empty() {
             details["group"] = json!(resource.group);
         }
-        Self { code, reason: reason.into(), message, details }
+        Self { details, ..Self::new(code, reason, message) }
     }
 
     /// 404 NotFound.
@@ -92,7 +101,7 @@ impl Status {
             details["group"] = json!(resource.group);
         }
         let message = format!("{kind} \"{name}\" is invalid: {listed}");
-        Self { code: 422, reason: "Invalid".into(), message, details }
+        Self { details, ..Self::new(422, "Invalid", message) }
     }
 
     /// 400 BadRequest.
@@ -159,6 +168,9 @@ impl Status {
         });
         if !self.reason.is_empty() {
             value["reason"] = json!(self.reason);
+        }
+        if !self.continue_token.is_empty() {
+            value["metadata"]["continue"] = json!(self.continue_token);
         }
         if !self.details.is_null() {
             value["details"] = self.details.clone();

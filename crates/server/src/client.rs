@@ -121,7 +121,7 @@ impl Client for LocalClient {
         let want = watch::Want {
             prefix: served.prefix(namespace),
             selection: self.selection(&served, options)?,
-            begin: options.revision.map_or(Begin::Existing, Begin::After),
+            begin: options.revision.map_or(Begin::Existing(0), Begin::After),
             bookmarks: options.bookmarks,
             timeout: FOREVER,
         };

@@ -1,24 +1,16 @@
 //! Options in query strings.
 
-use crate::{
-    app::Ask,
-    catalog::Served,
-    http::negotiate,
-    registry::list::{State, Want},
-    route::Query,
-    watch::{Begin, Selection},
-};
+mod listing;
+
+pub use listing::{get, list, watch};
+
+use crate::{app::Ask, http::negotiate, route::Query};
 use ::http::HeaderMap;
 use coracle_api::{
-    DeleteOptions, FieldError, FieldErrorKind, FieldSelector, LabelSelector, PatchKind, Propagation, Resource, Result,
-    Status, WriteOptions, options::FieldValidation,
+    DeleteOptions, FieldError, FieldErrorKind, PatchKind, Propagation, Resource, Result, Status, WriteOptions,
+    options::FieldValidation,
 };
-use rand::Rng;
 use serde_json::json;
-use std::time::Duration;
-
-/// Watches without a bound end by themselves after this long, or up to twice as long, so that they do not end together.
-const MIN_WATCH: u64 = 1800;
 
 /// Names of field managers are no longer than this.
 const MAX_MANAGER: usize = 128;
@@ -31,14 +23,21 @@ fn invalid(kind: &'static str, error: FieldError) -> Status {
     Status::invalid(&options_resource(kind), "", &[error])
 }
 
-fn number<T: std::str::FromStr>(query: &Query, key: &str) -> Result<Option<T>> {
+/// A number in a query.
+fn number(query: &Query, key: &str) -> Result<Option<i64>> {
     match query.get(key) {
         None | Some("") => Ok(None),
-        Some(text) => {
-            let bad = || Status::bad_request(format!("invalid value for {key}: {text:?} is not a number"));
-            text.parse().map(Some).map_err(|_| bad())
-        }
+        Some(text) => text.parse().map(Some).map_err(|_| {
+            let digits = text.trim_start_matches(['-', '+']).bytes().all(|b| b.is_ascii_digit());
+            let why = if digits { "value out of range" } else { "invalid syntax" };
+            Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: {why}"))
+        }),
     }
+}
+
+/// A truth value in a query, as upstream reads it: what is there and not denied is true.
+fn boolean(text: &str) -> bool {
+    !matches!(text.to_ascii_lowercase().as_str(), "false" | "0")
 }
 
 fn dry_run(kind: &'static str, values: &[&str]) -> Result<bool> {
@@ -156,105 +155,4 @@ pub fn delete(query: &Query, options: &mut DeleteOptions) -> Result<()> {
     let asked: Vec<&str> = options.dry_run.iter().map(String::as_str).chain(query.all("dryRun")).collect();
     options.dry_run = if dry_run("DeleteOptions", &asked)? { vec!["All".into()] } else { Vec::new() };
     Ok(())
-}
-
-fn selection(served: &Served, query: &Query) -> Result<Selection> {
-    let labels = LabelSelector::parse(query.get("labelSelector").unwrap_or_default())?;
-    let fields = FieldSelector::parse(query.get("fieldSelector").unwrap_or_default())?;
-    Selection::new(served, &labels, &fields)
-}
-
-fn revision(query: &Query) -> Result<Option<u64>> {
-    match query.get("resourceVersion") {
-        None | Some("") => Ok(None),
-        Some(text) => text.parse().map(Some).map_err(|_| {
-            invalid("ListOptions", FieldError::invalid("resourceVersion", text, "must be an unsigned integer"))
-        }),
-    }
-}
-
-/// Options of list (and of deletecollection).
-///
-/// # Errors
-/// 400 and 422 for options that do not go together.
-pub fn list(served: &Served, query: &Query) -> Result<Want> {
-    let forbidden = |field: &str, why: &str| Err(invalid("ListOptions", FieldError::forbidden(field, why)));
-    let asked = revision(query)?;
-    let limit: usize = number(query, "limit")?.unwrap_or(0);
-    let continue_token = query.get("continue").unwrap_or_default().to_string();
-    let rule = query.get("resourceVersionMatch").unwrap_or_default();
-    if query.get("sendInitialEvents").is_some() {
-        return forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list");
-    }
-    if !continue_token.is_empty() {
-        if !rule.is_empty() {
-            return forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided");
-        }
-        if asked.is_some_and(|r| r > 0) {
-            return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
-        }
-    }
-    let state = match (rule, asked) {
-        ("", Some(0) | None) => State::Newest,
-        // with a limit a list from a revision shows that very state, else any that is not older
-        ("", Some(revision)) if limit > 0 => State::Exactly(revision),
-        ("" | "NotOlderThan", Some(revision)) => State::NotOlderThan(revision),
-        ("Exact", Some(0)) => {
-            return forbidden(
-                "resourceVersionMatch",
-                "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
-            );
-        }
-        ("Exact", Some(revision)) => State::Exactly(revision),
-        ("Exact" | "NotOlderThan", None) => {
-            return forbidden(
-                "resourceVersionMatch",
-                "resourceVersionMatch is forbidden unless resourceVersion is provided",
-            );
-        }
-        (other, _) => {
-            let error = FieldError::not_supported("resourceVersionMatch", other, &["Exact", "NotOlderThan", ""]);
-            return Err(invalid("ListOptions", error));
-        }
-    };
-    Ok(Want { selection: selection(served, query)?, limit, continue_token, state })
-}
-
-/// Options of watch.
-///
-/// # Errors
-/// 400 and 422 for options that do not go together.
-pub fn watch(served: &Served, namespace: &str, query: &Query) -> Result<crate::watch::Want> {
-    let forbidden = |field: &str, why: &str| Err(invalid("ListOptions", FieldError::forbidden(field, why)));
-    let bookmarks = query.flag("allowWatchBookmarks");
-    let rule = query.get("resourceVersionMatch").unwrap_or_default();
-    let initial = query.get("sendInitialEvents").map(|_| query.flag("sendInitialEvents"));
-    let asked = revision(query)?;
-    let begin = match initial {
-        None if !rule.is_empty() => {
-            return forbidden(
-                "resourceVersionMatch",
-                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-            );
-        }
-        None => asked.filter(|r| *r > 0).map_or(Begin::Existing, Begin::After),
-        Some(_) if rule != "NotOlderThan" => {
-            return forbidden(
-                "resourceVersionMatch",
-                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-            );
-        }
-        Some(true) if bookmarks => Begin::ExistingThenBookmark,
-        Some(true) => Begin::Existing,
-        Some(false) => asked.filter(|r| *r > 0).map_or(Begin::Now, Begin::After),
-    };
-    let timeout: Option<u64> = number(query, "timeoutSeconds")?;
-    let timeout = timeout.filter(|t| *t > 0).unwrap_or_else(|| MIN_WATCH + rand::rng().random_range(0..MIN_WATCH));
-    Ok(crate::watch::Want {
-        prefix: served.prefix(namespace),
-        selection: selection(served, query)?,
-        begin,
-        bookmarks,
-        timeout: Duration::from_secs(timeout),
-    })
 }

@@ -12,7 +12,7 @@ use crate::{
         negotiate::{self, BodySyntax},
     },
     options, proxy,
-    registry::{Change, Deleted, Target},
+    registry::{Change, Deleted, Target, list::too_large},
     table::Include,
     watch::{self, Watch},
 };
@@ -112,6 +112,11 @@ async fn decoded(
 
 fn get(app: &App, ask: &Ask, target: Target<'_>) -> Result<Response<Body>> {
     let accepted = answer::accepted(ask, target.served)?;
+    if let Some(least) = options::get(&ask.query)?
+        && least > app.registry.store.revision()
+    {
+        return Err(too_large(least, app.registry.store.revision()));
+    }
     answer::object(ask, accepted, 200, target.served, &app.registry.get(target)?)
 }
 

@@ -6,6 +6,7 @@
 use crate::{
     catalog::Served,
     frames::{Frames, Teller, frames},
+    registry::list::too_large,
     storage::{Kept, Snapshot, Store},
 };
 use bytes::Bytes;
@@ -39,29 +40,33 @@ enum FieldRef {
     Selectable(usize),
 }
 
+/// What a field label means for a kind.
+fn field(served: &Served, label: &str) -> Result<FieldRef> {
+    let kind = &served.kind;
+    // where upstream has no rule for the kind, both fields of the metadata are known, also without a namespace
+    let plain = kind.selectable.is_empty();
+    match label {
+        "metadata.name" => Ok(FieldRef::Name),
+        "metadata.namespace" if plain || served.resource.namespaced => Ok(FieldRef::Namespace),
+        other => kind.selectable.position(other).map(FieldRef::Selectable).ok_or_else(|| {
+            Status::bad_request(if plain && kind.type_of().is_some_and(|of| of.is_wired()) {
+                format!("{other:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+            } else {
+                format!("field label not supported: {other}")
+            })
+        }),
+    }
+}
+
 impl Selection {
     /// Checks the selectors against what the kind can be selected by.
     ///
     /// # Errors
     /// 400 for a field label that the kind does not have.
     pub fn new(served: &Served, labels: &LabelSelector, fields: &FieldSelector) -> Result<Self> {
-        let fields = fields
-            .terms
-            .iter()
-            .map(|(path, value, equal)| {
-                let field = match path.as_str() {
-                    "metadata.name" => FieldRef::Name,
-                    "metadata.namespace" if served.resource.namespaced => FieldRef::Namespace,
-                    other => match served.kind.selectable.position(other) {
-                        Some(at) => FieldRef::Selectable(at),
-                        None => {
-                            return Err(Status::bad_request(format!("field label not supported: {other}")));
-                        }
-                    },
-                };
-                Ok((field, value.clone(), *equal))
-            })
-            .collect::<Result<_>>()?;
+        let terms = fields.terms.iter();
+        let fields = terms.map(|(path, value, equal)| Ok((field(served, path)?, value.clone(), *equal)));
+        let fields = fields.collect::<Result<_>>()?;
         Ok(Self { labels: labels.clone(), fields, kind: served.kind.clone() })
     }
 
@@ -113,10 +118,10 @@ impl Selection {
 /// Where a watch begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Begin {
-    /// With what exists, as ADDED, then its changes.
-    Existing,
-    /// With what exists, then a bookmark that says that this was all (`sendInitialEvents`).
-    ExistingThenBookmark,
+    /// With what exists, as ADDED, then its changes. The state is not older than the revision.
+    Existing(u64),
+    /// The same with a bookmark behind what exists, which says that this was all (`sendInitialEvents`).
+    ExistingThenBookmark(u64),
     /// With changes after a revision.
     After(u64),
     /// With changes from now on.
@@ -201,20 +206,23 @@ impl Watch {
     /// Begins a watch.
     ///
     /// # Errors
-    /// 410 when the log does not reach back to the asked revision.
+    /// 410 when the log does not reach back to the asked revision, 504 when a state is asked for that is still to come.
     pub fn begin(store: &Store, want: Want, stop: CancellationToken) -> Result<Self> {
         let mut ready = VecDeque::new();
         let snapshot = store.snapshot();
         let after = match want.begin {
             Begin::After(revision) => revision,
             Begin::Now => snapshot.revision(),
-            Begin::Existing | Begin::ExistingThenBookmark => {
+            Begin::Existing(least) | Begin::ExistingThenBookmark(least) => {
+                if least > snapshot.revision() {
+                    return Err(too_large(least, snapshot.revision()));
+                }
                 existing(&snapshot, &want, &mut ready);
                 snapshot.revision()
             }
         };
         let watcher = store.watch(&want.prefix, after).map_err(|_| too_old(after, snapshot.revision()))?;
-        if want.begin == Begin::ExistingThenBookmark {
+        if matches!(want.begin, Begin::ExistingThenBookmark(_)) {
             ready.push_back(Item::Bookmark(snapshot.revision(), Existing::End));
         }
         let now = Instant::now();

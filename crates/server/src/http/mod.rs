@@ -11,6 +11,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
+use nix::sys::socket::{setsockopt, sockopt};
 use std::{convert::Infallible, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -29,6 +30,10 @@ pub struct Peer {
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long open requests may go on once the server is asked to stop.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How often a silent peer is asked whether it is there.
+const IDLE_SECONDS: u32 = 30;
+/// How long a peer may leave unread what was sent to it: a client that stopped reading its watch does not hold it for ever.
+const UNREAD_MILLISECONDS: u32 = 180_000;
 /// The largest request header block, as upstream.
 const MAX_HEADER_BYTES: u32 = 1 << 20;
 
@@ -59,6 +64,14 @@ where
     }
 }
 
+/// Lets the kernel end the connection of a peer that is gone, or that takes nothing although something is there for it.
+fn mortal(stream: &TcpStream) -> nix::Result<()> {
+    setsockopt(stream, sockopt::KeepAlive, &true)?;
+    setsockopt(stream, sockopt::TcpKeepIdle, &IDLE_SECONDS)?;
+    setsockopt(stream, sockopt::TcpKeepInterval, &IDLE_SECONDS)?;
+    setsockopt(stream, sockopt::TcpUserTimeout, &UNREAD_MILLISECONDS)
+}
+
 async fn connection<H, F>(
     stream: TcpStream,
     address: SocketAddr,
@@ -71,6 +84,7 @@ where
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     stream.set_nodelay(true).map_err(|e| e.to_string())?;
+    mortal(&stream).map_err(|e| e.to_string())?;
     let stream = tokio::time::timeout(HANDSHAKE, tls.accept(stream))
         .await
         .map_err(|_| "the TLS handshake took too long".to_string())?

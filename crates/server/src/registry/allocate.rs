@@ -249,7 +249,7 @@ impl Allocator {
         taken: &dyn Fn(Claim) -> bool,
         fresh: &mut Vec<u16>,
     ) -> Result<(), FieldError> {
-        for (i, port) in new["spec"]["ports"].as_array_mut().into_iter().flatten().enumerate() {
+        for (i, port) in ports_mut(new).enumerate() {
             self.port(&format!("spec.ports[{i}].nodePort"), &mut port["nodePort"], had, taken, fresh)?;
         }
         Ok(())
@@ -383,7 +383,7 @@ fn carry_over(old: &Value, new: &mut Value) {
     if wants_ports(old) && wants_ports(new) {
         let before = old["spec"]["ports"].as_array().cloned().unwrap_or_default();
         let used: Vec<u64> = ports_of(new);
-        for port in new["spec"]["ports"].as_array_mut().into_iter().flatten() {
+        for port in ports_mut(new) {
             let same = |b: &&Value| b["port"] == port["port"] && b["protocol"] == port["protocol"];
             if port["nodePort"].as_u64().unwrap_or(0) == 0
                 && let Some(number) = before.iter().find(same).and_then(|b| b["nodePort"].as_u64())
@@ -395,6 +395,11 @@ fn carry_over(old: &Value, new: &mut Value) {
     }
 }
 
+/// The ports, which need not be there. (An index would put a null where nothing is.)
+fn ports_mut(service: &mut Value) -> impl Iterator<Item = &mut Value> {
+    service.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten()
+}
+
 fn ports_of(service: &Value) -> Vec<u64> {
     service["spec"]["ports"].as_array().into_iter().flatten().filter_map(|p| p["nodePort"].as_u64()).collect()
 }
@@ -402,7 +407,7 @@ fn ports_of(service: &Value) -> Vec<u64> {
 /// Node ports that were only there because of the former type.
 fn drop_ports(old: &Value, new: &mut Value) {
     let before = ports_of(old);
-    for port in new["spec"]["ports"].as_array_mut().into_iter().flatten() {
+    for port in ports_mut(new) {
         if port["nodePort"].as_u64().is_some_and(|n| before.contains(&n))
             && let Some(port) = port.as_object_mut()
         {

@@ -80,8 +80,11 @@ impl Paging {
 
 #[derive(Serialize, Deserialize)]
 struct Token {
+    #[serde(default)]
     v: String,
+    #[serde(default)]
     rv: i64,
+    #[serde(default)]
     start: String,
 }
 
@@ -92,12 +95,34 @@ impl Token {
     }
 
     fn decode(text: &str) -> Result<Self> {
-        let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok();
-        let token: Option<Self> = bytes.and_then(|b| serde_json::from_slice(&b).ok());
-        token
-            .filter(|t| t.v == "meta.k8s.io/v1")
-            .ok_or_else(|| Status::bad_request("continue key is not valid: illegal base64 data or encoding"))
+        let bad = |why: &str| Status::bad_request(format!("invalid continue token: continue key is not valid{why}"));
+        let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|e| match e {
+            base64::DecodeError::InvalidByte(at, _) => bad(&format!(": illegal base64 data at input byte {at}")),
+            _ => bad(&format!(": illegal base64 data at input byte {}", text.len())),
+        })?;
+        let token: Self = serde_json::from_slice(&bytes).map_err(|e| bad(&format!(": {e}")))?;
+        if token.v != "meta.k8s.io/v1" {
+            return Err(bad(&format!(": server does not recognize this encoded version {}", token.v)));
+        }
+        if token.rv == 0 {
+            return Err(bad(": incorrect encoded start resourceVersion (version meta.k8s.io/v1)"));
+        }
+        if token.start.is_empty() {
+            return Err(bad(": encoded start key empty (version meta.k8s.io/v1)"));
+        }
+        // nobody leaves the collection by its key
+        if token.start.split('/').any(|part| matches!(part, "." | "..")) {
+            return Err(bad(&format!(": {}", token.start)));
+        }
+        Ok(token)
     }
+}
+
+/// 504: a revision that is still to come, with upstream's cause.
+pub fn too_large(asked: u64, current: u64) -> Status {
+    let message = format!("Timeout: Too large resource version: {asked}, current: {current}");
+    let cause = json!({"reason": "ResourceVersionTooLarge", "message": "Too large resource version"});
+    Status { details: json!({"causes": [cause], "retryAfterSeconds": 1}), ..Status::new(504, "Timeout", message) }
 }
 
 impl Registry {
@@ -151,22 +176,15 @@ impl Registry {
 
     /// The snapshot to list from, and after which key.
     fn place(&self, target: Target<'_>, want: &Want, current: Snapshot) -> Result<(Snapshot, String)> {
-        let too_large = |asked: u64| {
-            let mut status = Status::new(
-                504,
-                "Timeout",
-                format!("Too large resource version: {asked}, current: {}", current.revision()),
-            );
-            let cause = json!({"reason": "ResourceVersionTooLarge", "message": "Too large resource version"});
-            status.details = json!({"causes": [cause], "retryAfterSeconds": 1});
-            status
-        };
         if !want.continue_token.is_empty() {
             let token = Token::decode(&want.continue_token)?;
             let after = format!("{}{}", target.served.prefix(target.namespace), token.start);
             let Ok(revision) = u64::try_from(token.rv) else { return Ok((current, after)) };
             if revision == current.revision() {
                 return Ok((current, after));
+            }
+            if revision > current.revision() {
+                return Err(too_large(revision, current.revision()));
             }
             return match self.paging.find(revision) {
                 Some(snapshot) => Ok((snapshot, after)),
@@ -175,7 +193,7 @@ impl Registry {
         }
         match want.state {
             State::NotOlderThan(revision) | State::Exactly(revision) if revision > current.revision() => {
-                Err(too_large(revision))
+                Err(too_large(revision, current.revision()))
             }
             State::Exactly(revision) if revision != current.revision() => self
                 .paging
@@ -189,9 +207,8 @@ impl Registry {
 
 /// 410 with a token that goes on from the newest state, for clients that can live with that.
 fn expired(start: &str) -> Status {
-    let mut status = Status::expired(
+    let status = Status::expired(
         "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
     );
-    status.details = json!({"inconsistentContinue": Token::encode(-1, start)});
-    status
+    Status { continue_token: Token::encode(-1, start), ..status }
 }

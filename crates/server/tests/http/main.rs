@@ -1,0 +1,8 @@
+//! The server as clients meet it: real connections, real bytes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod lists;
+mod syntaxes;
+mod watches;
+mod world;
