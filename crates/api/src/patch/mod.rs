@@ -24,8 +24,15 @@ const MAX_DEPTH: usize = 120;
 pub fn apply_patch(patch: &Patch, current: Value, of: Option<Type<'_>>) -> Result<Value> {
     let patched = match patch.kind {
         PatchKind::Json => json::apply(&patch.body, current)?,
-        PatchKind::Merge if patch.body.is_object() => merge(current, &patch.body),
-        PatchKind::Merge => return Err(Status::bad_request("error decoding patch: a merge patch is an object")),
+        PatchKind::Merge => match &patch.body {
+            Value::Object(_) => merge(current, &patch.body),
+            Value::Null => return Err(Status::bad_request("Invalid JSON Patch")),
+            other => {
+                let what = json_kind(other);
+                let why = format!("json: cannot unmarshal {what} into Go value of type map[string]interface {{}}");
+                return Err(Status::bad_request(format!("error decoding patch: {why}")));
+            }
+        },
         PatchKind::Strategic => match of {
             Some(of) => strategic::apply(current, &patch.body, of)?,
             None => return Err(unsupported()),
@@ -44,20 +51,47 @@ fn unsupported() -> Status {
     )
 }
 
-/// RFC 7386.
+/// RFC 7386. What is new is taken without its nulls, also within lists.
 pub fn merge(current: Value, patch: &Value) -> Value {
     let Value::Object(patch) = patch else { return patch.clone() };
     let mut out = match current {
         Value::Object(map) => map,
-        _ => Map::new(),
+        _ => return without_nulls(patch),
     };
     for (key, change) in patch {
         if change.is_null() {
             out.remove(key);
         } else {
-            let old = out.remove(key).unwrap_or(Value::Null);
-            out.insert(key.clone(), merge(old, change));
+            let merged = match out.remove(key) {
+                None | Some(Value::Null) if change.is_array() => pruned(change),
+                old => merge(old.unwrap_or_default(), change),
+            };
+            out.insert(key.clone(), merged);
         }
     }
     Value::Object(out)
+}
+
+fn without_nulls(map: &Map<String, Value>) -> Value {
+    map.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), pruned(v))).collect()
+}
+
+fn pruned(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => without_nulls(map),
+        Value::Array(list) => list.iter().map(pruned).collect(),
+        other => other.clone(),
+    }
+}
+
+/// What Go calls the kind of a JSON value.
+pub(crate) fn json_kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::schema::Schema;
+use crate::{schema::Schema, testing::any_object};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -9,217 +9,60 @@ fn patch(kind: PatchKind, of: &str, current: &Value, body: &Value) -> Result<Val
 }
 
 #[test]
-fn json_patches() {
-    let doc = json!({"a": {"b": [1, 2, 3], "c/d": "x"}});
-    for (ops, expected) in [
-        (json!([{"op": "add", "path": "/a/e", "value": 5}]), Ok(json!({"a": {"b": [1, 2, 3], "c/d": "x", "e": 5}}))),
-        (json!([{"op": "add", "path": "/a/b/1", "value": 9}]), Ok(json!({"a": {"b": [1, 9, 2, 3], "c/d": "x"}}))),
-        (json!([{"op": "add", "path": "/a/b/-", "value": 9}]), Ok(json!({"a": {"b": [1, 2, 3, 9], "c/d": "x"}}))),
-        (json!([{"op": "remove", "path": "/a/b/-1"}]), Ok(json!({"a": {"b": [1, 2], "c/d": "x"}}))),
-        (json!([{"op": "replace", "path": "/a/c~1d", "value": null}]), Ok(json!({"a": {"b": [1, 2, 3], "c/d": null}}))),
-        (json!([{"op": "move", "from": "/a/b", "path": "/m"}]), Ok(json!({"a": {"c/d": "x"}, "m": [1, 2, 3]}))),
-        (
-            json!([{"op": "copy", "from": "/a/b/0", "path": "/m"}, {"op": "test", "path": "/m", "value": 1.0}]),
-            Ok(json!({"a": {"b": [1, 2, 3], "c/d": "x"}, "m": 1})),
-        ),
-        (
-            json!([{"op": "remove", "path": "/x"}]),
-            Err((422, "remove operation does not apply: doc is missing key: /x: missing value")),
-        ),
-        (
-            json!([{"op": "replace", "path": "/a/x", "value": 1}]),
-            Err((422, "replace operation does not apply: doc is missing key: /a/x: missing value")),
-        ),
-        (
-            json!([{"op": "add", "path": "/x/y", "value": 1}]),
-            Err((422, "add operation does not apply: doc is missing path: /x/y: missing value")),
-        ),
-        (json!([{"op": "test", "path": "/a/b", "value": 1}]), Err((422, "testing value /a/b failed: test failed"))),
-        (
-            json!([{"op": "add", "path": "/a/b/7", "value": 1}]),
-            Err((422, "add operation does not apply: doc is missing path: /a/b/7: missing value")),
-        ),
-        (json!({"op": "add"}), Err((400, ""))),
-        (
-            json!([{"op": "move", "from": "/a", "path": "/a/b/c"}]),
-            Err((422, "move operation does not apply: /a/b/c is inside of /a")),
-        ),
-    ] {
-        match (patch(PatchKind::Json, "", &doc, &ops), expected) {
-            (Err((code, message)), Err((c, m))) => assert!(code == c && message.ends_with(m), "{ops}: {message}"),
-            (got, expected) => assert_eq!(got.ok(), expected.ok(), "{ops}"),
-        }
-    }
-}
-
-#[test]
 fn copies_cannot_nest_without_end() {
     let ops: Vec<Value> = (0..500).map(|_| json!({"op": "copy", "from": "/a", "path": "/a/a"})).collect();
     assert_eq!(patch(PatchKind::Json, "", &json!({"a": {}}), &Value::Array(ops)).unwrap_err().0, 422);
 }
 
+/// Cases in text, `cases/patch.txt`: kind of patch, type, value, patch, and what comes out. `UPDATE_CASES=1` writes that.
 #[test]
-fn merge_patches() {
-    for (doc, body, expected) in [
-        (json!({"a": 1, "b": {"c": 2}}), json!({"a": null, "b": {"d": 3}}), json!({"b": {"c": 2, "d": 3}})),
-        (json!({"a": [1]}), json!({"a": [2], "x": {"y": null}}), json!({"a": [2], "x": {}})),
-        (json!({"a": "s"}), json!({"a": {"b": null, "c": 1}}), json!({"a": {"c": 1}})),
-    ] {
-        assert_eq!(patch(PatchKind::Merge, "", &doc, &body), Ok(expected), "{body}");
+fn cases_end_as_written() {
+    const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/cases/patch.txt");
+    let text = std::fs::read_to_string(CASES).unwrap();
+    let (head, cases) = text.split_once("\n\n").unwrap();
+    let parse = |text: &str| -> Value {
+        serde_json::from_slice(&crate::schema::yaml::to_json(text.as_bytes()).unwrap()).unwrap()
+    };
+    let mut got = vec![head.to_string()];
+    for case in cases.trim().split("\n\n") {
+        let mut lines = case.lines().filter(|l| !l.starts_with(['=', '!']));
+        let (title, current, body) = (lines.next().unwrap(), lines.next().unwrap(), lines.next().unwrap());
+        let what = title.split("[").nth(1).unwrap().trim_end_matches(']');
+        let (kind, of) = what.split_once(' ').unwrap_or((what, ""));
+        let kind = match kind {
+            "json" => PatchKind::Json,
+            "merge" => PatchKind::Merge,
+            _ => PatchKind::Strategic,
+        };
+        let out = match patch(kind, of, &parse(current), &parse(body)) {
+            Ok(value) => format!("= {value}"),
+            Err((code, message)) => format!("! {code} {}", message.replace('\n', "|")),
+        };
+        got.push(format!("{title}\n{current}\n{body}\n{out}"));
     }
-    assert_eq!(patch(PatchKind::Merge, "", &json!({}), &json!([])).unwrap_err().0, 400);
+    let got = got.join("\n\n") + "\n";
+    if std::env::var_os("UPDATE_CASES").is_some() {
+        std::fs::write(CASES, &got).unwrap();
+    }
+    for (got, kept) in got.split("\n\n").zip(text.split("\n\n")) {
+        assert_eq!(got.trim(), kept.trim());
+    }
 }
 
 #[test]
-fn strategic_merge_patches() {
-    let pod = |spec: Value| json!({"spec": spec});
-    for (of, current, body, expected) in [
-        // lists of objects merge by key; what is new comes first unless an order is set
-        (
-            "Pod",
-            pod(json!({"containers": [{"name": "a", "image": "i", "args": ["x"]}, {"name": "b"}]})),
-            pod(json!({"containers": [{"name": "a", "image": "j"}, {"name": "c"}]})),
-            pod(json!({"containers": [{"name": "a", "image": "j", "args": ["x"]}, {"name": "c"}, {"name": "b"}]})),
-        ),
-        (
-            "Pod",
-            pod(json!({"containers": [{"name": "a"}, {"name": "b"}]})),
-            pod(
-                json!({"$setElementOrder/containers": [{"name": "b"}, {"name": "c"}, {"name": "a"}], "containers": [{"name": "c"}]}),
-            ),
-            pod(json!({"containers": [{"name": "b"}, {"name": "c"}, {"name": "a"}]})),
-        ),
-        // atomic lists are replaced
-        (
-            "Pod",
-            pod(json!({"tolerations": [{"key": "a"}]})),
-            pod(json!({"tolerations": [{"key": "b"}]})),
-            pod(json!({"tolerations": [{"key": "b"}]})),
-        ),
-        // directives on items
-        (
-            "Pod",
-            pod(json!({"containers": [{"name": "a"}, {"name": "b"}]})),
-            pod(json!({"containers": [{"name": "a", "$patch": "delete"}]})),
-            pod(json!({"containers": [{"name": "b"}]})),
-        ),
-        (
-            "Pod",
-            pod(json!({"containers": [{"name": "a"}, {"name": "b"}]})),
-            pod(json!({"containers": [{"name": "c"}, {"$patch": "replace"}]})),
-            pod(json!({"containers": [{"name": "c"}]})),
-        ),
-        // directives on objects
-        (
-            "Pod",
-            pod(json!({"securityContext": {"runAsUser": 1, "fsGroup": 2}})),
-            pod(json!({"securityContext": {"$patch": "replace", "runAsUser": 3}})),
-            pod(json!({"securityContext": {"runAsUser": 3}})),
-        ),
-        (
-            "Pod",
-            pod(json!({"securityContext": {"runAsUser": 1}})),
-            pod(json!({"securityContext": {"$patch": "delete"}})),
-            pod(json!({"securityContext": {}})),
-        ),
-        // retainKeys, as `kubectl apply` sends it for a changed strategy or volume source
-        (
-            "Deployment",
-            pod(json!({"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}})),
-            pod(json!({"strategy": {"$retainKeys": ["type"], "type": "Recreate"}})),
-            pod(json!({"strategy": {"type": "Recreate"}})),
-        ),
-        (
-            "Pod",
-            pod(json!({"volumes": [{"name": "v", "emptyDir": {}}]})),
-            pod(json!({"volumes": [{"name": "v", "$retainKeys": ["name", "hostPath"], "hostPath": {"path": "/x"}}]})),
-            pod(json!({"volumes": [{"name": "v", "hostPath": {"path": "/x"}}]})),
-        ),
-        // scalar lists
-        (
-            "ConfigMap",
-            json!({"metadata": {"finalizers": ["a", "b"]}}),
-            json!({"metadata": {"finalizers": ["c"]}}),
-            json!({"metadata": {"finalizers": ["c", "a", "b"]}}),
-        ),
-        (
-            "ConfigMap",
-            json!({"metadata": {"finalizers": ["a", "b"]}}),
-            json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"], "$setElementOrder/finalizers": ["b"]}}),
-            json!({"metadata": {"finalizers": ["b"]}}),
-        ),
-        // maps, nulls
-        (
-            "ConfigMap",
-            json!({"data": {"a": "1", "b": "2"}}),
-            json!({"data": {"a": null, "c": "3"}}),
-            json!({"data": {"b": "2", "c": "3"}}),
-        ),
-        ("ConfigMap", json!({}), json!({"data": {"a": null, "c": "3"}}), json!({"data": {"c": "3"}})),
-        // ports by containerPort and by port
-        (
-            "Pod",
-            pod(json!({"containers": [{"name": "a", "ports": [{"containerPort": 80, "name": "x"}]}]})),
-            pod(json!({"containers": [{"name": "a", "ports": [{"containerPort": 80, "name": "y"}]}]})),
-            pod(json!({"containers": [{"name": "a", "ports": [{"containerPort": 80, "name": "y"}]}]})),
-        ),
-        (
-            "Service",
-            pod(json!({"ports": [{"port": 80, "nodePort": 30000}]})),
-            pod(json!({"ports": [{"port": 80, "name": "h"}]})),
-            pod(json!({"ports": [{"port": 80, "nodePort": 30000, "name": "h"}]})),
-        ),
-    ] {
-        assert_eq!(patch(PatchKind::Strategic, of, &current, &body), Ok(expected), "{body}");
-    }
-    let refused = patch(PatchKind::Strategic, "Pod", &json!({}), &pod(json!({"containers": [{"image": "x"}]})));
-    assert_eq!(refused, Err((400, r#"map: {"image":"x"} does not contain declared merge key: name"#.into())));
+fn custom_resources_have_no_strategic_patch() {
     let custom = apply_patch(&Patch::strategic(json!({})), json!({}), None).unwrap_err();
     assert_eq!((custom.code, custom.reason.as_str()), (415, "UnsupportedMediaType"));
 }
 
-fn any_object() -> impl Strategy<Value = Value> {
-    let names = prop::sample::select(vec![
-        "metadata",
-        "spec",
-        "containers",
-        "name",
-        "labels",
-        "finalizers",
-        "ports",
-        "containerPort",
-        "$patch",
-        "$retainKeys",
-        "$setElementOrder/containers",
-        "$deleteFromPrimitiveList/finalizers",
-        "op",
-        "path",
-        "value",
-        "from",
-    ]);
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<i8>().prop_map(Value::from),
-        prop::sample::select(vec![
-            "a",
-            "delete",
-            "replace",
-            "merge",
-            "add",
-            "copy",
-            "/spec",
-            "/spec/containers/-",
-            "name"
-        ])
-        .prop_map(Value::from)
-    ];
-    leaf.prop_recursive(5, 40, 5, move |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::vec((names.clone(), inner), 0..5)
-                .prop_map(|l| Value::Object(l.into_iter().map(|(k, v)| (k.to_string(), v)).collect())),
-        ]
-    })
+#[test]
+fn patches_have_limits() {
+    let ops: Vec<Value> = (0..10_001).map(|_| json!({"op": "test", "path": ""})).collect();
+    let refused = patch(PatchKind::Json, "", &json!({}), &Value::Array(ops)).unwrap_err();
+    assert_eq!(
+        refused,
+        (413, "Request entity too large: The allowed maximum operations in a JSON patch is 10000, got 10001".into())
+    );
 }
 
 proptest! {
@@ -229,5 +72,23 @@ proptest! {
             let _ = patch(kind, "Pod", &current, &body);
         }
         let _ = patch(PatchKind::Json, "Pod", &current, &Value::Array(ops));
+    }
+
+    #[test]
+    fn a_merge_patch_and_its_result_agree(current in any_object(), body in any_object()) {
+        if let (true, Ok(once)) = (current.is_object(), patch(PatchKind::Merge, "", &current, &body)) {
+            // what was patched needs no patch
+            prop_assert_eq!(patch(PatchKind::Merge, "", &once, &body), Ok(once.clone()));
+        }
+    }
+
+    #[test]
+    fn a_test_of_what_is_there_holds(current in any_object()) {
+        let Value::Object(map) = &current else { return Ok(()) };
+        for (name, value) in map {
+            let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+            let ops = json!([{"op": "test", "path": pointer, "value": value}, {"op": "replace", "path": pointer, "value": value}]);
+            prop_assert_eq!(patch(PatchKind::Json, "", &current, &ops), Ok(current.clone()));
+        }
     }
 }
