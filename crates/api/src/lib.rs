@@ -3,6 +3,7 @@
 //! Invariants: no I/O, no clock of its own, no knowledge of a particular kind. An [`Object`] is encoded once.
 
 pub mod go;
+pub mod jsonpath;
 pub mod managed;
 pub mod object;
 pub mod openapi;

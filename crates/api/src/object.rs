@@ -162,6 +162,17 @@ impl Object {
         }
     }
 
+    /// Something else made from this version, kept beside it in place of a typed view: made on first use and shared.
+    pub fn derived<T: Send + Sync + 'static>(&self, make: impl FnOnce() -> T) -> Arc<T> {
+        if let Some(kept) = self.view.get()
+            && let Ok(derived) = kept.downcast::<T>()
+        {
+            return derived;
+        }
+        let derived = Arc::new(make());
+        self.view.keep(derived.clone()).downcast::<T>().unwrap_or(derived)
+    }
+
     /// Keeps neither typed view nor protobuf form from now on: for a version that is history, and weighs several times its bytes with them.
     pub fn forget_views(&self) {
         self.view.let_go();

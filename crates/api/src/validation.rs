@@ -6,6 +6,19 @@ use crate::status::{FieldError, FieldErrorKind, Path};
 use serde_json::Value;
 use std::net::IpAddr;
 
+/// How much a version is preferred to others of its group: GA before beta before alpha, higher before lower.
+pub fn version_rank(version: &str) -> (u8, u32, u32) {
+    let number = |text: &str| text.parse::<u32>().unwrap_or(0);
+    let rest = version.strip_prefix('v').unwrap_or(version);
+    if let Some((major, minor)) = rest.split_once("beta") {
+        (1, number(major), number(minor))
+    } else if let Some((major, minor)) = rest.split_once("alpha") {
+        (0, number(major), number(minor))
+    } else {
+        (2, number(rest), 0)
+    }
+}
+
 /// All annotations together.
 pub const MAX_ANNOTATIONS_BYTES: usize = 256 * 1024;
 

@@ -13,6 +13,7 @@ const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
 const INT_OR_STRING: &str = "io.k8s.apimachinery.pkg.util.intstr.IntOrString";
 const TIME: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Time";
 const MICRO_TIME: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime";
+const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 const PATCH: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch";
 
 /// The prose of types and fields; large, so kept only while a document is made.
@@ -101,6 +102,8 @@ impl<'a> Definitions<'a> {
         let package: Vec<&str> = resource.group.split('.').rev().collect();
         let full = |name: &str| format!("{}.{}.{name}", package.join("."), resource.version);
         let gvk = |name: &str| json!([{"group": resource.group, "kind": name, "version": resource.version}]);
+        // whatever it says of metadata refers to this
+        self.reference(OBJECT_META);
         let mut one = definition.clone();
         one["x-kubernetes-group-version-kind"] = gvk(&resource.kind);
         self.done.insert(full(&resource.kind), one);

@@ -52,7 +52,8 @@ pub fn decode(bytes: &[u8], media: Media, of: Option<Type<'_>>, validation: Fiel
         Media::Json => Cow::Borrowed(bytes),
         Media::Yaml => Cow::Owned(yaml::to_json(bytes).map_err(|e| unhandled(of, "", e))?),
     };
-    let (value, found) = run(&json, of.map_or(Shape::ANY, Shape::Object)).map_err(|e| unhandled(of, "", e))?;
+    let (value, found) =
+        run(&json, of.map_or(Shape::ANY, Shape::Object), Context::default()).map_err(|e| unhandled(of, "", e))?;
     if !value.is_object() {
         return Err(unhandled(of, "", format!("json: cannot unmarshal {} into Go value", kind_of(&value))));
     }
@@ -62,6 +63,29 @@ pub fn decode(bytes: &[u8], media: Media, of: Option<Type<'_>>, validation: Fiel
         FieldValidation::Strict if found.is_empty() => Ok(Decoded { value, warnings: found }),
         FieldValidation::Strict => Err(unhandled(of, "strict decoding error: ", found.join(", "))),
     }
+}
+
+/// Decodes an object whose type is nowhere in a table (a custom resource): as it is, nulls included. Duplicate fields are told.
+///
+/// # Errors
+/// As [`decode`]; `kind` and `version` are what messages call it.
+pub fn decode_untyped(bytes: &[u8], media: Media, kind: &str, version: &str) -> Result<Decoded> {
+    let refuse = |error: String| {
+        Status::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {error}"))
+    };
+    if bytes.len() > MAX_BYTES {
+        return decode(bytes, media, None, FieldValidation::Ignore);
+    }
+    let json = match media {
+        Media::Json => Cow::Borrowed(bytes),
+        Media::Yaml => Cow::Owned(yaml::to_json(bytes).map_err(|e| refuse(e.to_string()))?),
+    };
+    let context = Context { duplicates_of_anything: true, ..Context::default() };
+    let (value, warnings) = run(&json, Shape::ANY, context).map_err(refuse)?;
+    if !value.is_object() {
+        return Err(refuse(format!("json: cannot unmarshal {} into Go value", kind_of(&value))));
+    }
+    Ok(Decoded { value, warnings })
 }
 
 /// Makes a value that came another way (a patch's result) what decoding would have made it.
@@ -108,8 +132,7 @@ fn unhandled(of: Option<Type<'_>>, prefix: &str, error: impl fmt::Display) -> St
     Status::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {prefix}{error}"))
 }
 
-fn run(json: &[u8], shape: Shape<'_>) -> Result<(Value, Vec<String>), String> {
-    let context = Context::default();
+fn run(json: &[u8], shape: Shape<'_>, context: Context) -> Result<(Value, Vec<String>), String> {
     let mut reader = serde_json::Deserializer::from_slice(json);
     let seed = Seed { context: &context, shape, owner: None };
     let value = seed.deserialize(&mut reader).map_err(|e| context.message(e))?;
@@ -123,6 +146,8 @@ struct Context {
     path: RefCell<Vec<Step>>,
     found: RefCell<Vec<String>>,
     error: RefCell<Option<String>>,
+    /// Whether duplicates are looked for where anything goes.
+    duplicates_of_anything: bool,
 }
 
 enum Step {
@@ -360,7 +385,7 @@ impl<'s> Seed<'_, 's> {
         let mut out = Map::new();
         let mut seen = HashSet::new();
         while let Some(name) = access.next_key::<String>()? {
-            if !raw && !seen.insert(name.clone()) {
+            if (!raw || self.context.duplicates_of_anything) && !seen.insert(name.clone()) {
                 self.context.note("duplicate", &name);
             }
             self.context.path.borrow_mut().push(Step::Field(name));

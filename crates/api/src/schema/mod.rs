@@ -12,7 +12,7 @@ pub mod yaml;
 pub mod yaml_write;
 
 pub use builder::{Builder, NewField, ShapeId, TypeId};
-pub use decode::{Decoded, Media, conform, decode, prune};
+pub use decode::{Decoded, Media, conform, decode, decode_untyped, prune};
 pub use wire::{Place, Wire, WireFields, WireForm};
 
 use std::{
