@@ -8,6 +8,7 @@ use crate::fields::{carry, ensure};
 use crate::made::{Columns, Fields, RuleSet, ScalePaths, Spoken, TypeOf, Words};
 use coracle_api::resource::Scoped;
 use coracle_api::{FieldError, Resource, Status, schema::Type};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::{borrow::Cow, mem};
 
@@ -236,6 +237,9 @@ pub trait Rules: Send + Sync {
     fn validate_update(&self, new: &Value, _old: &Value, part: Part) -> Vec<FieldError> {
         if part == Part::Main { self.validate(new) } else { Vec::new() }
     }
+
+    /// What the beginning of a deletion changes, beside what it changes in every object.
+    fn begin_deletion(&self, _object: &mut Value, _now: Timestamp) {}
 
     /// Warnings for the writer.
     fn warnings(&self, _object: &Value) -> Vec<String> {
@@ -584,7 +588,8 @@ macro_rules! body {
 }
 
 impl Subresource {
-    const READ_WRITE: &'static [&'static str] = &["get", "patch", "update"];
+    /// The verbs of most subresources.
+    pub const READ_WRITE: &'static [&'static str] = &["get", "patch", "update"];
 
     const fn on(self, action: Action, verbs: &'static [&'static str]) -> Self {
         Self { action, verbs, ..self }

@@ -43,16 +43,33 @@ impl Serialize for Words {
 pub enum TypeOf {
     /// By its name in the built-in table, `io.k8s.api.core.v1.Pod`.
     BuiltIn(&'static str),
-    /// In a table of its own.
-    Made(OwnedType),
+    /// Of a custom resource.
+    Custom(Arc<CustomType>),
+}
+
+/// The type of a custom resource's objects.
+#[derive(Debug)]
+pub struct CustomType {
+    /// What its definition says.
+    pub schema: coracle_structural::Schema,
+    /// The same as a table, for server-side apply.
+    pub table: OwnedType,
 }
 
 impl TypeOf {
+    /// That of a custom resource.
+    pub fn custom(&self) -> Option<&CustomType> {
+        match self {
+            Self::BuiltIn(_) => None,
+            Self::Custom(of) => Some(of),
+        }
+    }
+
     /// The type; `None` if the table does not have it.
     pub fn get(&self) -> Option<Type<'_>> {
         match self {
             Self::BuiltIn(name) => Schema::builtin().type_named(name),
-            Self::Made(of) => Some(of.view()),
+            Self::Custom(of) => Some(of.table.view()),
         }
     }
 }

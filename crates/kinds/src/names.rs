@@ -27,8 +27,16 @@ pub fn metadata_errors(kind: &Kind, object: &Value) -> Vec<FieldError> {
     let Some(rule) = rule_of(kind.name_rule) else { return Vec::new() };
     let path = Path::root("metadata");
     let mut errors = validation::validate_object_meta(&object["metadata"], rule, kind.resource.namespaced, &path);
-    errors.extend(standard_finalizers(&object["metadata"], &path));
+    if has_core_rules(kind) {
+        errors.extend(standard_finalizers(&object["metadata"], &path));
+    }
     errors
+}
+
+/// Kinds of other programs upstream (definitions, API services, custom resources) keep the rules of all objects only.
+fn has_core_rules(kind: &Kind) -> bool {
+    !matches!(&*kind.resource.group, "apiextensions.k8s.io" | "apiregistration.k8s.io")
+        && kind.schema.custom().is_none()
 }
 
 /// Without a domain, only Kubernetes' own finalizers have names.
@@ -71,6 +79,8 @@ fn metadata_errors_of_labels(kind: &Kind, metadata: &Value) -> Vec<FieldError> {
     const ANY: validation::NameRule = |_, _| Vec::new();
     let path = Path::root("metadata");
     let mut errors = validation::validate_object_meta(metadata, ANY, kind.resource.namespaced, &path);
-    errors.extend(standard_finalizers(metadata, &path));
+    if has_core_rules(kind) {
+        errors.extend(standard_finalizers(metadata, &path));
+    }
     errors
 }

@@ -32,7 +32,7 @@ impl Kind {
             None if self.status => STATUS,
             None => Reset::NONE,
             Some(Action::Status) => match kind {
-                _ if matches!(self.schema, TypeOf::Made(_)) => ALL_BUT_STATUS,
+                _ if matches!(self.schema, TypeOf::Custom(_)) => ALL_BUT_STATUS,
                 "CertificateSigningRequest" => Reset::These(&["spec", "status.conditions"]),
                 "Deployment" => Reset::These(&["spec", "metadata.labels"]),
                 "Pod" => Reset::These(&["spec", "metadata.deletionTimestamp", "metadata.ownerReferences"]),

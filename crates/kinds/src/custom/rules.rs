@@ -1,0 +1,166 @@
+//! The rules of custom resources: what their schema says, and what holds for all of them.
+//!
+//! Source: apiextensions-apiserver `pkg/registry/customresource/{strategy,status_strategy,validator}.go`.
+
+use crate::descriptor::{Part, Rules};
+use crate::fields::{at, set, take};
+use crate::made::{CustomType, ScalePaths};
+use coracle_api::{FieldError, FieldErrorKind, Status};
+use coracle_cel::{
+    limits,
+    rules::{Request, Rules as Validations},
+};
+use coracle_structural::{Place, Validation, default, embedded, list_types, prune_nulls, validate};
+use serde_json::Value;
+use std::sync::{Arc, OnceLock};
+
+/// The rules of one version.
+pub(super) struct CustomRules {
+    pub of: Arc<CustomType>,
+    /// Whether `status` is a subresource.
+    pub status: bool,
+    pub scale: Option<ScalePaths>,
+    /// `openAPIV3Schema`, which may have rules in CEL.
+    pub published: Value,
+    /// They, compiled when first needed.
+    pub validations: OnceLock<Option<Validations>>,
+}
+
+impl Rules for CustomRules {
+    fn default(&self, object: &mut Value) -> Result<(), Status> {
+        prune_nulls(object, &self.of.schema);
+        default(object, &self.of.schema);
+        Ok(())
+    }
+
+    fn prepare_update(&self, new: &mut Value, old: &Value, part: Part) {
+        if part != Part::Status {
+            return;
+        }
+        // of metadata a status write changes nothing but who manages what
+        let managed = take(&mut new["metadata"], "managedFields");
+        new["metadata"] = old["metadata"].clone();
+        match managed {
+            Some(managed) => set(&mut new["metadata"], "managedFields", managed),
+            None => drop(take(&mut new["metadata"], "managedFields")),
+        }
+    }
+
+    fn validate(&self, object: &Value) -> Vec<FieldError> {
+        let schema = &self.of.schema;
+        let mut errors = validate(object, schema, Validation::Create, &Place::Root);
+        errors.extend(self.scale_errors(object, Part::Main));
+        errors.extend(embedded(object, schema));
+        errors.extend(list_types(object, schema));
+        self.validations(object, None, &mut errors);
+        errors
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, part: Part) -> Vec<FieldError> {
+        let schema = &self.of.schema;
+        let mut errors = match part {
+            Part::Status => match (new.get("status"), schema.properties.get("status")) {
+                (Some(status), Some(of)) => {
+                    let before = old.get("status").map_or(Validation::Create, Validation::Update);
+                    validate(status, of, before, &Place::At("status"))
+                }
+                _ => Vec::new(),
+            },
+            _ => validate(new, schema, Validation::Update(old), &Place::Root),
+        };
+        errors.extend(self.scale_errors(new, part));
+        if part != Part::Status {
+            errors.extend(embedded(new, schema));
+        }
+        // lists that were wrong before may stay so
+        let lists = list_types(new, schema);
+        if !lists.is_empty() && list_types(old, schema).is_empty() {
+            errors.extend(lists);
+        }
+        self.validations(new, Some(old), &mut errors);
+        errors
+    }
+
+    fn desired_state_changed(&self, new: &Value, old: &Value) -> bool {
+        let counts = |name: &str| name != "metadata" && !(self.status && name == "status");
+        let differs = |a: &Value, b: &Value| {
+            a.as_object().into_iter().flatten().any(|(name, value)| counts(name) && b.get(name) != Some(value))
+        };
+        differs(new, old) || differs(old, new)
+    }
+}
+
+impl CustomRules {
+    /// Runs the rules in CEL; they see values that the schema admits only.
+    fn validations(&self, object: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
+        let compiled = self.validations.get_or_init(|| Validations::compile(&self.published));
+        let Some(rules) = compiled else { return };
+        let blocks = |error: &FieldError| {
+            matches!(
+                error.kind,
+                FieldErrorKind::NotSupported(..)
+                    | FieldErrorKind::Required
+                    | FieldErrorKind::TooLong(_)
+                    | FieldErrorKind::TooMany(..)
+                    | FieldErrorKind::TypeInvalid(_)
+            )
+        };
+        if errors.iter().any(blocks) {
+            let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+            errors.push(FieldError::invalid("<nil>", "null", why));
+            return;
+        }
+        errors.extend(rules.validate(Request { object, old, budget: limits::PER_REQUEST }).errors);
+    }
+
+    /// What is wrong with the fields that `scale` shows.
+    fn scale_errors(&self, object: &Value, part: Part) -> Vec<FieldError> {
+        let Some(paths) = &self.scale else { return Vec::new() };
+        let count = |path: &str| -> Option<FieldError> {
+            let (field, value) = (format!(".{path}"), at(object, path));
+            match value {
+                Value::Null => None,
+                value => match value.as_i64() {
+                    Some(n) if n < 0 => Some(FieldError::invalid(field, n, "should be a non-negative integer")),
+                    Some(n) if n > i64::from(i32::MAX) => {
+                        let why = format!("should be less than or equal to {}", i32::MAX);
+                        Some(FieldError::invalid(field, n, why))
+                    }
+                    Some(_) => None,
+                    None => {
+                        let why = format!(
+                            "{field} accessor error: {value} is of the type {}, expected int64",
+                            go_type(value)
+                        );
+                        Some(FieldError::invalid(field, 0, why))
+                    }
+                },
+            }
+        };
+        let mut errors = Vec::new();
+        if part != Part::Status {
+            errors.extend(count(&paths.spec));
+        }
+        errors.extend(count(&paths.status));
+        let selector = at(object, &paths.selector);
+        if !paths.selector.is_empty() && !selector.is_null() && !selector.is_string() {
+            let field = format!(".{}", paths.selector);
+            let why =
+                format!("{field} accessor error: {selector} is of the type {}, expected string", go_type(selector));
+            errors.push(FieldError::invalid(field, "", why));
+        }
+        errors
+    }
+}
+
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(n) if n.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
+}
