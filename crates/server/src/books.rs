@@ -61,7 +61,7 @@ impl<'a> Books<'a> {
     /// Notes in `new` what changed since `old`; both are as they are stored.
     pub fn track(&self, old: Option<&Value>, new: &mut Value) {
         let served = self.target.served;
-        if served.is_native() {
+        if served.kind.stored_as.is_none() {
             return managed::track_update(old, new, self.writer(), &self.endpoint());
         }
         // entries name the version that was written, and its fields
@@ -133,6 +133,10 @@ impl Versions for Books<'_> {
         let mut object = object.clone();
         self.served(from)?.to_storage(&mut object);
         self.served(to)?.from_storage(&mut object);
+        if self.target.served.custom.is_some() {
+            // which fields there are is what counts here, and those that have another name are nobody's in the other version
+            object["apiVersion"] = to.into();
+        }
         Some(object)
     }
 

@@ -3,7 +3,7 @@
 //! Readers take a snapshot ([`Catalog::kinds`]), which does not change under them; a change makes another one and tells who waits
 //! ([`Catalog::changed`]). What belongs to a kind that is no longer served (its watches) ends with [`Served::over`].
 
-use crate::storage;
+use crate::{custom::Custom, storage};
 use coracle_api::{Object, Resource, Result, Status, schema::Type};
 use coracle_kinds::SharedKind;
 use parking_lot::RwLock;
@@ -23,14 +23,16 @@ pub struct Served {
     pub resource: Resource,
     /// Where its objects lie: `<group>/<plural>/` of the storing kind.
     pub bucket: String,
+    /// What it has if it is a custom resource.
+    pub custom: Option<Custom>,
     /// Cancelled when the kind is no longer served, or served in another way.
     pub over: CancellationToken,
 }
 
 impl Served {
-    fn new(kind: SharedKind) -> Self {
+    fn new(kind: SharedKind, custom: Option<Custom>) -> Self {
         let (resource, bucket) = (kind.resource.clone(), storage::bucket_for(&kind.storage().resource));
-        Self { kind, resource, bucket, over: CancellationToken::new() }
+        Self { kind, resource, bucket, custom, over: CancellationToken::new() }
     }
 
     /// The prefix of a collection; an empty namespace means all of them.
@@ -38,9 +40,9 @@ impl Served {
         if namespace.is_empty() { self.bucket.clone() } else { format!("{}{namespace}/", self.bucket) }
     }
 
-    /// Whether stored bytes are what clients of this version see.
+    /// Whether stored bytes always are what clients of this version see.
     pub fn is_native(&self) -> bool {
-        self.kind.stored_as.is_none()
+        self.kind.stored_as.is_none() && self.custom.is_none()
     }
 
     /// The type by which its objects are spoken in protobuf.
@@ -68,14 +70,76 @@ impl Served {
         }
     }
 
-    /// The object as clients of this version see it; the same one unless it is stored as another version.
+    /// An object that was [loaded](Served::load), as clients of this version see it; the same one unless it is stored as another kind.
     pub fn present(&self, object: &Arc<Object>) -> Result<Arc<Object>> {
-        if self.is_native() {
+        if self.kind.stored_as.is_none() {
             return Ok(object.clone());
         }
         let mut value = object.value();
         self.from_storage(&mut value);
         Object::from_value(&value).map(Arc::new)
+    }
+
+    /// A stored object as the kind's rules take it: for custom resources as their version has it, for other kinds as it lies there.
+    ///
+    /// # Errors
+    /// 500 when it cannot be converted.
+    pub async fn load(&self, object: &Arc<Object>) -> Result<Arc<Object>> {
+        match &self.custom {
+            Some(custom) => custom.present(object).await,
+            None => Ok(object.clone()),
+        }
+    }
+
+    /// The same for many.
+    ///
+    /// # Errors
+    /// As [`Served::load`].
+    pub async fn load_all(&self, objects: Vec<Arc<Object>>) -> Result<Vec<Arc<Object>>> {
+        match &self.custom {
+            Some(custom) => custom.present_all(&objects).await,
+            None => Ok(objects),
+        }
+    }
+
+    /// What tells the bytes that clients of this version get from those that others get; empty if they get those in the store.
+    pub fn form(&self) -> String {
+        match &self.custom {
+            Some(custom) => custom.form(),
+            None if self.is_native() => String::new(),
+            None => self.resource.api_version().to_string(),
+        }
+    }
+
+    /// What the rules are done with, as it is stored.
+    ///
+    /// # Errors
+    /// As [`Served::load`].
+    pub async fn stored(&self, object: Value) -> Result<Value> {
+        match &self.custom {
+            Some(custom) => custom.store(object).await,
+            None => Ok(object),
+        }
+    }
+
+    /// Notes that an object was written through this version.
+    pub fn written(&self, object: &Arc<Object>) {
+        if let Some(custom) = &self.custom {
+            custom.written(object);
+        }
+    }
+
+    /// Whether the selectable field number `at` has that value.
+    pub fn has(&self, kept: &storage::Kept, at: usize, value: &str) -> bool {
+        match (&self.custom, &self.kind.stored_as) {
+            (Some(custom), _) => custom.fields(kept.object()).get(at).is_some_and(|found| found == value),
+            (None, None) => kept.fields(&self.kind).get(at).is_some_and(|found| found == value),
+            (None, Some(stored)) => {
+                let mut object = kept.value();
+                (stored.from_storage)(&mut object);
+                self.kind.selectable.value(at, &object) == value
+            }
+        }
     }
 }
 
@@ -88,9 +152,13 @@ pub struct Definition {
 }
 
 impl Definition {
-    /// A definition with these kinds.
-    pub fn new(stamp: String, kinds: impl IntoIterator<Item = SharedKind>) -> Self {
-        Self { stamp, versions: kinds.into_iter().map(|kind| Arc::new(Served::new(kind))).collect() }
+    /// A definition with these versions.
+    pub fn of_custom(stamp: String, versions: impl IntoIterator<Item = Custom>) -> Self {
+        let served = versions.into_iter().filter_map(|custom| {
+            let kind = SharedKind::Made(custom.of()?.kind.clone());
+            Some(Arc::new(Served::new(kind, Some(custom))))
+        });
+        Self { stamp, versions: served.collect() }
     }
 
     fn end(&self) {
@@ -107,7 +175,7 @@ struct BuiltIn {
 impl BuiltIn {
     fn new() -> Self {
         let all = coracle_kinds::all().iter();
-        let kinds: Vec<Arc<Served>> = all.map(|k| Arc::new(Served::new(SharedKind::Fixed(k)))).collect();
+        let kinds: Vec<Arc<Served>> = all.map(|k| Arc::new(Served::new(SharedKind::Fixed(k), None))).collect();
         let path =
             |s: &Served| (s.resource.group.to_string(), s.resource.version.to_string(), s.resource.plural.to_string());
         let by_path = kinds.iter().map(|s| (path(s), s.clone())).collect();
@@ -186,6 +254,12 @@ impl Catalog {
         self.changed.subscribe()
     }
 
+    /// Whether the custom resource `group`/`plural` is served in the state `stamp` (`None`: not at all).
+    pub fn is(&self, group: &str, plural: &str, stamp: Option<&str>) -> bool {
+        let key = (group.to_string(), plural.to_string());
+        self.current.read().custom.get(&key).map(|d| d.stamp.as_str()) == stamp
+    }
+
     /// Serves the custom resource `group`/`plural` as `definition` says, or (`None`) no longer. Nothing happens if that is so already.
     pub fn set(&self, group: &str, plural: &str, definition: Option<Definition>) {
         let key = Arc::new((group.to_string(), plural.to_string()));
@@ -214,7 +288,12 @@ mod tests {
 
     fn definition(stamp: &str) -> Option<Definition> {
         let kind = coracle_kinds::find("", "v1", "configmaps").map(SharedKind::Fixed);
-        Some(Definition::new(stamp.into(), kind))
+        let versions = kind.into_iter().map(|kind| {
+            let mut served = Served::new(kind, None);
+            served.resource = Resource::fixed("example.com", "v1", "things", "Thing", true);
+            Arc::new(served)
+        });
+        Some(Definition { stamp: stamp.into(), versions: versions.collect() })
     }
 
     #[test]

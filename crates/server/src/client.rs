@@ -75,12 +75,12 @@ impl LocalClient {
         Caller::new(self.user.clone())
     }
 
-    fn selection(&self, served: &Served, options: &ListOptions) -> Result<Selection> {
+    fn selection(&self, served: &Arc<Served>, options: &ListOptions) -> Result<Selection> {
         Selection::new(served, &options.labels, &options.fields)
     }
 }
 
-fn target<'a>(served: &'a Served, namespace: &'a str, name: &'a str, subresource: &'a str) -> Target<'a> {
+fn target<'a>(served: &'a Arc<Served>, namespace: &'a str, name: &'a str, subresource: &'a str) -> Target<'a> {
     Target { served, namespace, name, subresource }
 }
 
@@ -89,7 +89,8 @@ impl Client for LocalClient {
     async fn get(&self, resource: &Resource, namespace: &str, name: &str) -> Result<Arc<Object>> {
         self.may("get", resource, namespace, name, "")?;
         let served = self.served(resource)?;
-        served.present(&self.app.registry.get(target(&served, namespace, name, ""))?)
+        let stored = self.app.registry.get(target(&served, namespace, name, ""))?;
+        served.present(&served.load(&stored).await?)
     }
 
     async fn list(&self, resource: &Resource, namespace: &str, options: &ListOptions) -> Result<ObjectList> {
@@ -102,11 +103,9 @@ impl Client for LocalClient {
             state: list::State::Newest,
         };
         let page = self.app.registry.list(target(&served, namespace, "", ""), &want)?;
-        let items = if served.is_native() {
-            page.items
-        } else {
-            page.items.iter().map(|o| served.present(o)).collect::<Result<_>>()?
-        };
+        let items = served.load_all(page.items).await?;
+        let items =
+            if served.is_native() { items } else { items.iter().map(|o| served.present(o)).collect::<Result<_>>()? };
         Ok(ObjectList { items, revision: page.revision, continue_token: page.continue_token })
     }
 
@@ -145,7 +144,7 @@ impl Client for LocalClient {
         }
         let target = target(&served, namespace, "", "");
         let created = self.app.registry.create(&self.caller(), target, body, &self.options(options)).await?;
-        served.present(&created)
+        served.present(&served.load(&created).await?)
     }
 
     async fn post(
@@ -189,7 +188,7 @@ impl Client for LocalClient {
         }
         let change = Change::Replace(self.conform(&served, &body)?);
         let updated = self.app.registry.update(&self.caller(), target, change, &options).await?;
-        served.present(&updated)
+        served.present(&served.load(&updated).await?)
     }
 
     async fn patch(
@@ -213,7 +212,7 @@ impl Client for LocalClient {
             self.may("create", resource, namespace, name, "")?;
         }
         let updated = self.app.registry.update(&self.caller(), target, Change::Patch(patch), &options).await?;
-        served.present(&updated)
+        served.present(&served.load(&updated).await?)
     }
 
     async fn delete(
@@ -227,7 +226,7 @@ impl Client for LocalClient {
         let served = self.served(resource)?;
         match self.app.registry.delete(&self.caller(), target(&served, namespace, name, ""), options).await? {
             Deleted::Gone(_) => Ok(None),
-            Deleted::Going(left) => served.present(&left).map(Some),
+            Deleted::Going(left) => served.present(&served.load(&left).await?).map(Some),
         }
     }
 }

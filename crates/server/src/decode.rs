@@ -7,7 +7,8 @@ use coracle_api::{
     protobuf,
     schema::{self, Type},
 };
-use coracle_kinds::Kind;
+use coracle_kinds::{Kind, made::CustomType};
+use coracle_structural::Malformed;
 use serde_json::Value;
 
 /// Decodes a body as a type (`None`: any object); the value and warnings.
@@ -22,6 +23,43 @@ pub fn body(
 ) -> Result<(Value, Vec<String>)> {
     let decoded = schema::decode(bytes, media, of, validation)?;
     Ok((decoded.value, decoded.warnings))
+}
+
+/// Decodes a body as an object of a custom resource.
+///
+/// # Errors
+/// 400 when it is no object, has metadata of the wrong type or, under strict validation, fields that do not exist.
+pub fn object(kind: &Kind, bytes: &[u8], media: Media, validation: FieldValidation) -> Result<(Value, Vec<String>)> {
+    let Some(of) = kind.schema.custom() else { return body(kind.type_of(), bytes, media, validation) };
+    let (name, version) = (&kind.resource.kind, &kind.resource.version);
+    let decoded = schema::decode_untyped(bytes, media, name, version)?;
+    custom(kind, of, decoded.value, decoded.warnings, validation)
+}
+
+/// Drops what the schema of a custom resource does not know, and tells it; `found` was found before.
+fn custom(
+    kind: &Kind,
+    of: &CustomType,
+    mut value: Value,
+    mut found: Vec<String>,
+    validation: FieldValidation,
+) -> Result<(Value, Vec<String>)> {
+    let (name, version) = (&kind.resource.kind, &kind.resource.version);
+    let refuse = |why: String| {
+        Err(Status::bad_request(format!("{name} in version {version:?} cannot be handled as a {name}: {why}")))
+    };
+    coracle_structural::whole_numbers(&mut value);
+    let mut unknown = match coracle_structural::coerce(&mut value, &of.schema, Malformed::Refuse) {
+        Ok(unknown) => unknown,
+        Err(error) => return refuse(error.to_string()),
+    };
+    unknown.extend(coracle_structural::prune(&mut value, &of.schema));
+    found.extend(unknown.into_iter().map(|path| format!("unknown field {path:?}")));
+    match validation {
+        FieldValidation::Strict if !found.is_empty() => refuse(format!("strict decoding error: {}", found.join(", "))),
+        FieldValidation::Warn => Ok((value, found)),
+        _ => Ok((value, Vec::new())),
+    }
 }
 
 /// Decodes a protobuf body as a type.
@@ -44,6 +82,9 @@ pub fn protobuf_body(of: Option<Type<'_>>, bytes: &[u8]) -> Result<Value> {
 /// # Errors
 /// As [`body`].
 pub fn conform(kind: &Kind, value: &Value, validation: FieldValidation) -> Result<(Value, Vec<String>)> {
+    if let Some(of) = kind.schema.custom() {
+        return custom(kind, of, value.clone(), Vec::new(), validation);
+    }
     match kind.type_of() {
         Some(of) => schema::decode::conform(value, of, validation).map(|d| (d.value, d.warnings)),
         None => Ok((value.clone(), Vec::new())),

@@ -9,7 +9,7 @@ use crate::{
     },
 };
 use bytes::Bytes;
-use coracle_api::{Result, Schema, Status};
+use coracle_api::{Result, Schema, Status, validation::version_rank as rank};
 use coracle_kinds::{Kind, Subresource};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use parking_lot::Mutex;
@@ -145,19 +145,6 @@ impl Documents {
         };
         let kind = value["kind"].as_str().unwrap_or_default();
         Some(answer::meta(headers, 200, &value, kind))
-    }
-}
-
-/// GA before beta before alpha, higher before lower.
-fn rank(version: &str) -> (u8, u32, u32) {
-    let number = |text: &str| text.parse::<u32>().unwrap_or(0);
-    let rest = version.strip_prefix('v').unwrap_or(version);
-    if let Some((major, minor)) = rest.split_once("beta") {
-        (1, number(major), number(minor))
-    } else if let Some((major, minor)) = rest.split_once("alpha") {
-        (0, number(major), number(minor))
-    } else {
-        (2, number(rest), 0)
     }
 }
 

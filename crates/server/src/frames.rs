@@ -29,7 +29,7 @@ pub struct Frames {
 struct Key {
     kind: Kind,
     accepted: Accepted,
-    /// The version of a kind that is stored as another one; empty for the stored one.
+    /// [`Served::form`].
     version: String,
 }
 
@@ -72,7 +72,18 @@ impl Teller {
         Self { served, accepted: Accepted { form, ..accepted }, include, columns: Columns::Shown }
     }
 
-    /// The frame of an item.
+    /// An item with its object as the kind's version has it.
+    ///
+    /// # Errors
+    /// When the object cannot be converted.
+    pub async fn load(&self, item: Item) -> Result<Item> {
+        match item {
+            Item::Change(kind, object, source) => Ok(Item::Change(kind, self.served.load(&object).await?, source)),
+            other => Ok(other),
+        }
+    }
+
+    /// The frame of an item that was [loaded](Teller::load).
     pub fn tell(&mut self, item: Item) -> Bytes {
         let told = match item {
             Item::Change(kind, object, source) => self.change(kind, &object, &source),
@@ -96,8 +107,7 @@ impl Teller {
             })
         };
         let Source::Log(frames) = source else { return make() };
-        let version =
-            if self.served.is_native() { String::new() } else { self.served.resource.api_version().to_string() };
+        let version = self.served.form();
         frames.shared(Key { kind, accepted: self.accepted, version }, make)
     }
 

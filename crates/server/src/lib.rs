@@ -12,6 +12,7 @@ mod books;
 mod bootstrap;
 pub mod catalog;
 mod client;
+pub mod custom;
 mod decode;
 mod discovery;
 mod flow_control;
@@ -30,6 +31,7 @@ pub mod storage;
 mod table;
 pub mod view;
 pub mod watch;
+pub mod webhook;
 
 pub use auth::User;
 pub use server::{KUBERNETES_VERSION, Server, ServerConfig, StartError};

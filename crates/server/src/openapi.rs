@@ -1,7 +1,7 @@
 //! `/openapi/v2` and `/openapi/v3`: documents made from the schema table when first asked for, and kept.
 
 use crate::{
-    catalog::{Catalog, Kinds},
+    catalog::{self, Catalog, Kinds},
     http::body::{self, Body},
     http::negotiate::accepts_gzip,
     route::Query,
@@ -11,6 +11,7 @@ use coracle_api::{
     openapi::{self, Served, Subresource},
 };
 use coracle_kinds::Kind;
+use coracle_structural as structural;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
@@ -51,7 +52,9 @@ impl OpenApi {
                 // kubectl asks for protobuf first and takes JSON too
                 let kinds = self.catalog.kinds();
                 let stamp = kinds.generation.to_string();
-                let document = self.document("v2", &stamp, || openapi::v2(Schema::builtin(), &served(&kinds), SERVER));
+                let document = self.document("v2", &stamp, || {
+                    openapi::v2(Schema::builtin(), &served(&kinds, |_| true, structural::v2), SERVER)
+                });
                 Some(send(&document, headers, false))
             }
             ["openapi", "v3"] => Some(body::json(200, &self.index())),
@@ -79,7 +82,8 @@ impl OpenApi {
             self.made.lock().remove(&name);
             return None;
         }
-        let make = || openapi::v3(Schema::builtin(), group, version, &served(&kinds), SERVER);
+        let own = |kind: &Kind| kind.resource.group == group && kind.resource.version == version;
+        let make = || openapi::v3(Schema::builtin(), group, version, &served(&kinds, own, structural::v3), SERVER);
         let document = self.document(&name, &stamp(&kinds, group), make);
         Some(send(&document, headers, query.get("hash").is_some()))
     }
@@ -117,14 +121,18 @@ fn groups(kinds: &Kinds) -> Vec<(&str, &str)> {
     all
 }
 
-fn served(kinds: &Kinds) -> Vec<Served> {
-    let one = |kind: &Kind| Served {
-        resource: kind.resource.clone(),
-        verbs: kind.verbs.iter().map(ToString::to_string).collect(),
-        subresources: kind.subresources.iter().map(|s| subresource(kind, s)).collect(),
-        definition: None,
+/// The wanted kinds, custom ones with what `publish` makes of their schema.
+fn served(kinds: &Kinds, wanted: impl Fn(&Kind) -> bool, publish: impl Fn(&Value) -> Value) -> Vec<Served> {
+    let one = |served: &catalog::Served| {
+        let kind = &served.kind;
+        Served {
+            resource: kind.resource.clone(),
+            verbs: kind.verbs.iter().map(ToString::to_string).collect(),
+            subresources: kind.subresources.iter().map(|s| subresource(kind, s)).collect(),
+            definition: served.custom.as_ref().and_then(|custom| Some(publish(&custom.of()?.published))),
+        }
     };
-    kinds.all().map(|served| one(&served.kind)).collect()
+    kinds.all().filter(|served| wanted(&served.kind)).map(|served| one(served)).collect()
 }
 
 fn subresource(kind: &Kind, sub: &coracle_kinds::Subresource) -> Subresource {

@@ -9,7 +9,7 @@ use crate::{
     frames::Teller,
     http::{
         body::{self, Body},
-        negotiate::{self, BodySyntax},
+        negotiate::{self, Accepted, BodySyntax},
     },
     options, proxy,
     registry::{Change, Deleted, Target, list::too_large},
@@ -17,7 +17,10 @@ use crate::{
     watch::{self, Watch},
 };
 use bytes::Bytes;
-use coracle_api::{DeleteOptions, Patch, PatchKind, Result, Schema, Status, options::FieldValidation, schema::Type};
+use coracle_api::{
+    DeleteOptions, Object, Patch, PatchKind, Result, Schema, Status, options::FieldValidation, schema::Type,
+};
+use coracle_client::View;
 use coracle_kinds::Action;
 use http::{HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt, Limited};
@@ -42,6 +45,7 @@ pub async fn serve(app: &Arc<App>, ask: &Ask, request: Request<Incoming>) -> Res
         return Err(not_served());
     }
     let target = Target { served: &served, namespace, name: path_name(ask), subresource: &info.subresource };
+    ask.caller.warn(served.custom.as_ref().and_then(|c| c.of()?.warning.clone()));
     if !info.subresource.is_empty() {
         return subresource(app, ask, target, request).await;
     }
@@ -53,8 +57,8 @@ pub async fn serve(app: &Arc<App>, ask: &Ask, request: Request<Incoming>) -> Res
         return ask_only(app, ask, target, request).await;
     }
     match verb {
-        "get" => get(app, ask, target),
-        "list" => list(app, ask, target),
+        "get" => get(app, ask, target).await,
+        "list" => list(app, ask, target).await,
         "watch" => start_watch(app, ask, served.clone(), target),
         "create" => create(app, ask, target, request).await,
         "update" => update(app, ask, target, request).await,
@@ -110,20 +114,53 @@ async fn decoded(
     Ok(value)
 }
 
-fn get(app: &App, ask: &Ask, target: Target<'_>) -> Result<Response<Body>> {
+/// The body as an object of a kind.
+async fn decoded_object(
+    ask: &Ask,
+    served: &Served,
+    request: Request<Incoming>,
+    validation: FieldValidation,
+) -> Result<Value> {
+    if served.custom.is_none() {
+        return decoded(ask, served.kind.type_of(), request, validation).await;
+    }
+    let media = negotiate::custom_media(&ask.headers)?;
+    let bytes = read(request).await?;
+    let (value, warnings) = decode::object(&served.kind, &bytes, media, validation)?;
+    ask.caller.warn(warnings);
+    Ok(value)
+}
+
+/// One object, in the form that the client wants.
+async fn object(
+    ask: &Ask,
+    accepted: Accepted,
+    code: u16,
+    served: &Served,
+    stored: &Arc<Object>,
+) -> Result<Response<Body>> {
+    answer::object(ask, accepted, code, served, &served.load(stored).await?)
+}
+
+async fn get(app: &App, ask: &Ask, target: Target<'_>) -> Result<Response<Body>> {
     let accepted = answer::accepted(ask, target.served)?;
     if let Some(least) = options::get(&ask.query)?
         && least > app.registry.store.revision()
     {
         return Err(too_large(least, app.registry.store.revision()));
     }
-    answer::object(ask, accepted, 200, target.served, &app.registry.get(target)?)
+    object(ask, accepted, 200, target.served, &app.registry.get(target)?).await
 }
 
-fn list(app: &App, ask: &Ask, target: Target<'_>) -> Result<Response<Body>> {
+async fn list(app: &App, ask: &Ask, target: Target<'_>) -> Result<Response<Body>> {
     let accepted = answer::accepted(ask, target.served)?;
     let want = options::list(target.served, &ask.query)?;
-    let page = app.registry.list(target, &want)?;
+    if target.served.custom.is_some() && want.selection.has_fields() {
+        // fields are those of this version: it is made where it is missing, before it is asked for object by object
+        target.served.load_all(app.registry.view.list(&target.served.resource, target.namespace)).await?;
+    }
+    let mut page = app.registry.list(target, &want)?;
+    page.items = target.served.load_all(page.items).await?;
     let mut metadata = json!({"resourceVersion": page.revision.to_string()});
     if !page.continue_token.is_empty() {
         metadata["continue"] = json!(page.continue_token);
@@ -164,18 +201,18 @@ async fn create(app: &App, ask: &Ask, target: Target<'_>, request: Request<Incom
     }
     let accepted = answer::accepted(ask, target.served)?;
     let options = options::write(ask)?;
-    let body = decoded(ask, target.served.kind.type_of(), request, options.field_validation).await?;
+    let body = decoded_object(ask, target.served, request, options.field_validation).await?;
     let created = app.registry.create(&ask.caller, target, body, &options).await?;
-    answer::object(ask, accepted, 201, target.served, &created)
+    object(ask, accepted, 201, target.served, &created).await
 }
 
 async fn update(app: &App, ask: &Ask, target: Target<'_>, request: Request<Incoming>) -> Result<Response<Body>> {
     let accepted = answer::accepted(ask, target.served)?;
     let options = options::write(ask)?;
-    let body = decoded(ask, target.served.kind.type_of(), request, options.field_validation).await?;
+    let body = decoded_object(ask, target.served, request, options.field_validation).await?;
     let code = created_code(app, ask, target)?;
     let updated = app.registry.update(&ask.caller, target, Change::Replace(body), &options).await?;
-    answer::object(ask, accepted, code, target.served, &updated)
+    object(ask, accepted, code, target.served, &updated).await
 }
 
 /// 201 if the write will create; that is then a create also for authorization.
@@ -196,9 +233,12 @@ async fn patch(app: &App, ask: &Ask, target: Target<'_>, request: Request<Incomi
     let accepted = answer::accepted(ask, target.served)?;
     let options = options::write(ask)?;
     let patch = read_patch(ask, request).await?;
+    if target.served.custom.is_some() && patch.kind == PatchKind::Strategic {
+        return Err(negotiate::no_strategic());
+    }
     let code = if patch.kind == PatchKind::Apply { created_code(app, ask, target)? } else { 200 };
     let updated = app.registry.update(&ask.caller, target, Change::Patch(patch), &options).await?;
-    answer::object(ask, accepted, code, target.served, &updated)
+    object(ask, accepted, code, target.served, &updated).await
 }
 
 async fn read_patch(ask: &Ask, request: Request<Incoming>) -> Result<Patch> {
@@ -228,10 +268,10 @@ async fn delete(app: &App, ask: &Ask, target: Target<'_>, request: Request<Incom
     let accepted = answer::accepted(ask, target.served)?;
     let options = delete_options(ask, request).await?;
     match app.registry.delete(&ask.caller, target, &options).await? {
-        Deleted::Going(left) => answer::object(ask, accepted, 200, target.served, &left),
+        Deleted::Going(left) => object(ask, accepted, 200, target.served, &left).await,
         // upstream's pods come back whole
         Deleted::Gone(last) if target.served.bucket == "/pods/" => {
-            answer::object(ask, accepted, 200, target.served, &last)
+            object(ask, accepted, 200, target.served, &last).await
         }
         Deleted::Gone(last) => {
             let resource = &target.served.resource;
@@ -263,6 +303,7 @@ async fn delete_collection(
     let want = options::list(target.served, &ask.query)?;
     let items = app.registry.delete_collection(&ask.caller, target, &want.selection, &options).await?;
     let metadata = json!({"resourceVersion": app.registry.store.revision().to_string()});
+    let items = target.served.load_all(items).await?;
     answer::list(ask, accepted, target.served, &metadata, &items)
 }
 
@@ -321,7 +362,7 @@ async fn subresource(
         Action::Scale { .. } => {
             let options = options::write(ask)?;
             let scale = match verb {
-                "get" => registry.get_scale(target)?,
+                "get" => registry.get_scale(target).await?,
                 "update" => {
                     let body = decoded(ask, of, request, options.field_validation).await?;
                     registry.put_scale(&ask.caller, target, body, &options).await?
@@ -348,7 +389,7 @@ async fn subresource(
             Ok(answer::meta(&ask.headers, 201, &success(Value::Null), "Status"))
         }
         _ => match verb {
-            "get" => get(app, ask, target),
+            "get" => get(app, ask, target).await,
             "update" => update(app, ask, target, request).await,
             "patch" => patch(app, ask, target, request).await,
             _ => Err(Status::method_not_allowed()),

@@ -7,6 +7,7 @@ use crate::{
     bootstrap,
     catalog::Catalog,
     client::LocalClient,
+    custom,
     discovery::Discovery,
     flow_control,
     health::Health,
@@ -21,6 +22,7 @@ use crate::{
     },
     storage::Store,
     view::StoreView,
+    webhook::Webhooks,
 };
 use coracle_api::Status;
 use coracle_base::{SharedClock, Tasks};
@@ -141,6 +143,8 @@ impl Server {
         let settings = auth::Settings::new(pki.tokens().clone(), &config.domain, &url);
         let auth = Auth::start(view.clone(), config.clock.clone(), settings, &tasks);
         let catalog = Catalog::built_in();
+        let webhooks = Arc::new(Webhooks::new(StoreView::new(store.clone())));
+        custom::load(&view, &catalog, &webhooks);
         let registry = Arc::new(Registry {
             view: StoreView::new(store.clone()),
             store,
@@ -166,6 +170,8 @@ impl Server {
             TlsAcceptor::from(Arc::new(tls::server_config(serving.clone(), Some(pki.authority().certificate()))?));
         let server = Self { app: app.clone(), view, pki, tasks, address, url };
         server.keep_certificates_fresh(&config, names, serving, calling);
+        let components = server.client(User::component("system:apiserver", &["system:masters"]));
+        custom::follow(server.view(), components, catalog, webhooks, config.clock.clone(), &server.tasks);
         let handler = move |peer, request| app::handle(app.clone(), peer, request);
         server.tasks.spawn("http", http::serve(listener, acceptor, server.tasks.clone(), handler));
         if let Err(error) = server.prepare(&config, services, advertise).await {

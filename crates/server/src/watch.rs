@@ -12,7 +12,6 @@ use crate::{
 use bytes::Bytes;
 use coracle_api::{FieldSelector, LabelSelector, Object, Result, Status};
 use coracle_client::WatchEvent;
-use coracle_kinds::SharedKind;
 use coracle_store::{Event, Watcher};
 use futures::{Stream, stream};
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -30,7 +29,7 @@ pub struct Selection {
     labels: LabelSelector,
     /// (index into the kind's selectable fields or a metadata field, value, equal)
     fields: Vec<(FieldRef, String, bool)>,
-    kind: SharedKind,
+    served: Arc<Served>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -44,7 +43,7 @@ enum FieldRef {
 fn field(served: &Served, label: &str) -> Result<FieldRef> {
     let kind = &served.kind;
     // where upstream has no rule for the kind, both fields of the metadata are known, also without a namespace
-    let plain = kind.selectable.is_empty();
+    let plain = kind.selectable.is_empty() && served.custom.is_none();
     match label {
         "metadata.name" => Ok(FieldRef::Name),
         "metadata.namespace" if plain || served.resource.namespaced => Ok(FieldRef::Namespace),
@@ -63,11 +62,11 @@ impl Selection {
     ///
     /// # Errors
     /// 400 for a field label that the kind does not have.
-    pub fn new(served: &Served, labels: &LabelSelector, fields: &FieldSelector) -> Result<Self> {
+    pub fn new(served: &Arc<Served>, labels: &LabelSelector, fields: &FieldSelector) -> Result<Self> {
         let terms = fields.terms.iter();
         let fields = terms.map(|(path, value, equal)| Ok((field(served, path)?, value.clone(), *equal)));
         let fields = fields.collect::<Result<_>>()?;
-        Ok(Self { labels: labels.clone(), fields, kind: served.kind.clone() })
+        Ok(Self { labels: labels.clone(), fields, served: served.clone() })
     }
 
     /// Of these only the object of that name.
@@ -75,6 +74,11 @@ impl Selection {
     pub fn only(mut self, name: &str) -> Self {
         self.fields.push((FieldRef::Name, name.to_string(), true));
         self
+    }
+
+    /// Whether it asks for fields of the kind.
+    pub fn has_fields(&self) -> bool {
+        self.fields.iter().any(|(field, ..)| matches!(field, FieldRef::Selectable(_)))
     }
 
     /// Whether everything is meant.
@@ -89,7 +93,7 @@ impl Selection {
 
     /// The value that the selectable field `path` must have, if the fields say so.
     pub fn exact(&self, path: &str) -> Option<&str> {
-        let at = self.kind.selectable.position(path)?;
+        let at = self.served.kind.selectable.position(path)?;
         self.fields.iter().find(|(f, _, equal)| *f == FieldRef::Selectable(at) && *equal).map(|(_, v, _)| v.as_str())
     }
 
@@ -101,14 +105,7 @@ impl Selection {
                 let holds = match field {
                     FieldRef::Name => meta.name == *value,
                     FieldRef::Namespace => meta.namespace == *value,
-                    FieldRef::Selectable(at) => match &self.kind.stored_as {
-                        None => kept.fields(&self.kind)[*at] == *value,
-                        Some(stored) => {
-                            let mut object = kept.value();
-                            (stored.from_storage)(&mut object);
-                            self.kind.selectable.value(*at, &object) == *value
-                        }
-                    },
+                    FieldRef::Selectable(at) => self.served.has(kept, *at, value),
                 };
                 holds == *equal
             })
@@ -260,6 +257,7 @@ impl Watch {
                     }
                 },
                 () = self.stop.cancelled() => return None,
+                () = self.want.selection.served.over.cancelled() => return None,
                 () = tokio::time::sleep_until(self.ends.min(self.next_bookmark)) => {
                     let now = Instant::now();
                     self.over = now >= self.ends;
@@ -304,6 +302,10 @@ fn change(selection: &Selection, event: &Event<Kept>) -> Option<Item> {
 pub fn told(watch: Watch, teller: Teller) -> impl Stream<Item = Bytes> + Send {
     stream::unfold((watch, teller), |(mut watch, mut teller)| async move {
         let item = watch.next().await?;
+        let item = teller.load(item).await.unwrap_or_else(|status| {
+            watch.over = true;
+            Item::Error(status)
+        });
         Some((teller.tell(item), (watch, teller)))
     })
 }

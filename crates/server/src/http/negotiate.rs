@@ -216,6 +216,22 @@ pub enum BodySyntax {
     Protobuf,
 }
 
+/// The syntax of a custom resource in a request body: there is no protobuf of them.
+///
+/// # Errors
+/// 415 for anything but JSON and YAML.
+pub fn custom_media(headers: &HeaderMap) -> Result<Media> {
+    match body_syntax(headers) {
+        Ok(BodySyntax::Text(media)) => Ok(media),
+        _ => Err(unsupported(&[Syntax::Json, Syntax::Yaml].map(Syntax::media_type))),
+    }
+}
+
+/// Custom resources say nothing of how their lists are merged.
+pub fn no_strategic() -> Status {
+    unsupported(&[PatchKind::Json, PatchKind::Merge, PatchKind::Apply].map(PatchKind::media_type))
+}
+
 /// The syntax of an object in a request body.
 ///
 /// # Errors

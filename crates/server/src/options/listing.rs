@@ -12,7 +12,7 @@ use crate::{
 };
 use coracle_api::{FieldError, FieldSelector, LabelSelector, Result, Status};
 use rand::Rng;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// Watches without a bound end by themselves after this long, or up to twice as long, so that they do not end together.
 const MIN_WATCH: u64 = 1800;
@@ -129,7 +129,7 @@ pub fn get(query: &Query) -> Result<Option<u64>> {
 ///
 /// # Errors
 /// 400 and 422 for options that do not go together.
-pub fn list(served: &Served, query: &Query) -> Result<Want> {
+pub fn list(served: &Arc<Served>, query: &Query) -> Result<Want> {
     let limit: i64 = number(query, "limit")?.unwrap_or(0);
     let asked = Asked::new(query);
     let errors = asked.list_errors();
@@ -160,7 +160,7 @@ pub fn list(served: &Served, query: &Query) -> Result<Want> {
 ///
 /// # Errors
 /// 400 and 422 for options that do not go together.
-pub fn watch(served: &Served, namespace: &str, query: &Query) -> Result<crate::watch::Want> {
+pub fn watch(served: &Arc<Served>, namespace: &str, query: &Query) -> Result<crate::watch::Want> {
     let timeout: Option<i64> = number(query, "timeoutSeconds")?;
     let asked = Asked::new(query);
     let errors = asked.watch_errors();
@@ -185,11 +185,11 @@ pub fn watch(served: &Served, namespace: &str, query: &Query) -> Result<crate::w
 }
 
 /// Upstream names the resource where a kind belongs when a watch's version is wrong.
-fn of_whole_kind(served: &Served) -> coracle_api::Resource {
+fn of_whole_kind(served: &Arc<Served>) -> coracle_api::Resource {
     coracle_api::Resource { kind: served.resource.plural.clone(), ..served.resource.clone() }
 }
 
-fn selection(served: &Served, query: &Query) -> Result<Selection> {
+fn selection(served: &Arc<Served>, query: &Query) -> Result<Selection> {
     let labels = LabelSelector::parse(query.get("labelSelector").unwrap_or_default())?;
     let fields = FieldSelector::parse(query.get("fieldSelector").unwrap_or_default())?;
     Selection::new(served, &labels, &fields)

@@ -40,6 +40,11 @@ impl Registry {
         tracking: Tracking,
     ) -> Result<Arc<Object>> {
         let served = target.served;
+        if served.custom.as_ref().is_some_and(|custom| custom.terminating()) {
+            let name = body["metadata"]["name"].as_str().unwrap_or_default();
+            let why = "create not allowed while custom resource definition is terminating";
+            return Err(Status::forbidden(&served.resource, name, why));
+        }
         meta::place(target, &mut body)?;
         if !body["metadata"]["resourceVersion"].as_str().unwrap_or_default().is_empty() {
             return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
@@ -108,7 +113,7 @@ impl Registry {
                 return Err(Status::invalid(&served.resource, target.name, &errors));
             }
             self.chain.validate(&request, &object).await?;
-            let draft = Draft::new(&object)?;
+            let draft = Draft::new(&served.stored(object).await?)?;
             if options.dry_run {
                 if self.store.snapshot().get(&target.key()).is_some() {
                     return Err(Status::already_exists(&served.resource, target.name));
@@ -121,7 +126,10 @@ impl Registry {
                 Ok(committed) => {
                     let created = committed.values.into_iter().next().flatten();
                     return created
-                        .map(|kept| kept.object().clone())
+                        .map(|kept| {
+                            served.written(kept.object());
+                            kept.object().clone()
+                        })
                         .ok_or_else(|| Status::internal("the store acknowledged a create without an object"));
                 }
                 Err(Rejected::Conflict { op: 0, .. }) => {

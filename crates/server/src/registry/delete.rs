@@ -60,7 +60,10 @@ impl Registry {
             self.chain.mutate(&request, &mut Value::Null).await?;
             self.chain.validate(&request, &Value::Null).await?;
             let kind = target.served.kind.storage();
-            let value = current.value();
+            let mut value = current.value();
+            if value["metadata"]["deletionTimestamp"].is_null() {
+                kind.rules.begin_deletion(&mut value, self.now());
+            }
             let grace = kind.grace_period(&value, options.grace_period_seconds);
             let mut ops = Vec::new();
             let plan = plan(kind.deletion, value, options, grace, self.now());

@@ -84,7 +84,7 @@ impl Caller {
 #[derive(Clone, Copy)]
 pub struct Target<'a> {
     /// The kind.
-    pub served: &'a Served,
+    pub served: &'a Arc<Served>,
     /// Namespace or empty.
     pub namespace: &'a str,
     /// Name; empty for a create with generateName.

@@ -17,8 +17,14 @@ impl Registry {
     ///
     /// # Errors
     /// 404.
-    pub fn get_scale(&self, target: Target<'_>) -> Result<Value> {
-        self.scale_of(target, &self.get(target)?, &WriteOptions::default())
+    pub async fn get_scale(&self, target: Target<'_>) -> Result<Value> {
+        let object = target.served.load(&self.get(target)?).await?;
+        let paths = paths(target)?;
+        if target.served.custom.is_some() && object.value().pointer(&paths.spec).is_none() {
+            let path = paths.spec.replace('/', ".");
+            return Err(Status::internal(format!("the spec replicas field {path:?} does not exist")));
+        }
+        self.scale_of(target, &object, &WriteOptions::default())
     }
 
     /// `PUT …/scale`.
@@ -44,7 +50,7 @@ impl Registry {
         };
         let whole = Target { subresource: "", ..target };
         let object = self.update_unchecked(caller, whole, Change::With(&change), options).await?;
-        self.scale_of(target, &object, options)
+        self.scale_of(target, &target.served.load(&object).await?, options)
     }
 
     fn scale_of(&self, target: Target<'_>, object: &Arc<Object>, options: &WriteOptions) -> Result<Value> {
@@ -110,7 +116,7 @@ impl Registry {
         };
         let whole = Target { subresource: "", ..target };
         let object = self.update_unchecked(caller, whole, Change::With(&change), options).await?;
-        self.scale_of(target, &object, options)
+        self.scale_of(target, &target.served.load(&object).await?, options)
     }
 }
 
@@ -157,10 +163,16 @@ fn replicas(target: Target<'_>, scale: &Value) -> Result<i64> {
 }
 
 fn set(object: &mut Value, pointer: &str, value: Value) {
-    let Some((parent, leaf)) = pointer.rsplit_once('/') else { return };
-    if let Some(parent) = object.pointer_mut(parent).and_then(Value::as_object_mut) {
-        parent.insert(leaf.to_string(), value);
+    let parts: Vec<&str> = pointer.split('/').skip(1).collect();
+    let Some((leaf, parents)) = parts.split_last() else { return };
+    let mut place = object;
+    for name in parents {
+        if !place[*name].is_object() {
+            place[*name] = json!({});
+        }
+        place = &mut place[*name];
     }
+    place[*leaf] = value;
 }
 
 /// The Scale of an object.
@@ -192,6 +204,10 @@ fn with_books(paths: &Paths, value: &Value, managed: Option<Value>) -> Value {
 
 /// The text form of a LabelSelector, or of a plain map of labels.
 fn selector_text(selector: &Value) -> Option<String> {
+    // custom resources keep it as text
+    if let Some(text) = selector.as_str() {
+        return Some(text.to_string());
+    }
     let map = selector.as_object()?;
     if map.contains_key("matchLabels") || map.contains_key("matchExpressions") {
         let spec = serde_json::from_value(selector.clone()).ok()?;

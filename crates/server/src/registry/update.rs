@@ -153,7 +153,8 @@ impl Registry {
     ) -> Result<Outcome> {
         let served = target.served;
         let kind = served.kind.storage();
-        let old = current.value();
+        let loaded = served.load(current).await?;
+        let old = loaded.value();
         let mut object = self.changed_value(caller, target, current, &old, change, options)?;
         let conditional = object["metadata"]["resourceVersion"].as_str().is_some_and(|v| !v.is_empty());
         meta::carry_over(meta::of(&mut object), &old);
@@ -172,7 +173,7 @@ impl Registry {
         if change.is_tracked() {
             self.books(target, options).track(Some(&old), &mut object);
         }
-        let request = self.admission(caller, target, Operation::Update, Some(current), options.dry_run);
+        let request = self.admission(caller, target, Operation::Update, Some(&loaded), options.dry_run);
         self.chain.mutate(&request, &mut object).await?;
         kind.default(&mut object)?;
         caller.warn(kind.rules.update_warnings(&object, &old));
@@ -190,7 +191,10 @@ impl Registry {
         }
         self.chain.validate(&request, &object).await?;
         let leave = leaves(kind.deletion, &object);
-        if !leave && extra.is_empty() && same(&object, &old) {
+        let object = served.stored(object).await?;
+        // what lies in the store may be older than what was read from it: then it is worth writing
+        let before = if Arc::ptr_eq(&loaded, current) { old } else { current.value() };
+        if !leave && extra.is_empty() && same(&object, &before) {
             return Ok(Outcome::Done(current.clone()));
         }
         let draft = Draft::new(&object)?;
@@ -208,6 +212,7 @@ impl Registry {
                 let written = committed.values.into_iter().next().flatten();
                 let written =
                     written.ok_or_else(|| Status::internal("the store acknowledged an update without an object"))?;
+                served.written(written.object());
                 Ok(Outcome::Done(written.object().clone()))
             }
             Err(Rejected::Conflict { op: 0, .. }) if conditional && matches!(change, Change::Replace(_)) => {
