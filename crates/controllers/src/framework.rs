@@ -7,11 +7,12 @@
 //! Invariant: the work for one change is never proportional to the number of all objects. [`Controller::keys`] follows owner references or
 //! an index; it does not walk the world.
 
+use crate::custom_resources::CustomResources;
 use async_trait::async_trait;
 use coracle_api::{Resource, Result};
 use coracle_base::{SharedClock, Tasks};
 use coracle_client::{Change, Kind, Outcome, Queue, Recorder, SharedClient, SharedView, View};
-use futures::StreamExt;
+use futures::{StreamExt, stream::SelectAll};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 /// What a controller works on.
@@ -93,6 +94,12 @@ pub trait Controller: Send + Sync + 'static {
     /// Whose changes it wants to see.
     fn watches(&self) -> Vec<Resource>;
 
+    /// Whether it also wants to see the changes of all custom resources that there are from time to time. It then hears of their definitions,
+    /// too, and of those before it hears of the first object of one.
+    fn watches_custom(&self) -> bool {
+        false
+    }
+
     /// Which keys a change concerns. Called in the order of changes, by one task for all controllers, so it has to be quick.
     fn keys(&self, view: &dyn View, change: &Change) -> Vec<Key>;
 
@@ -155,20 +162,32 @@ impl Controllers {
 /// One stream of changes for all, in order, each shown to those who asked for its resource.
 async fn dispatch(running: Vec<(Arc<dyn Controller>, Arc<Keys>)>, view: SharedView) {
     let mut interested: HashMap<Resource, Vec<usize>> = HashMap::new();
+    let custom: Vec<usize> = (0..running.len()).filter(|i| running[*i].0.watches_custom()).collect();
     for (index, (controller, _)) in running.iter().enumerate() {
         for resource in controller.watches() {
             interested.entry(resource).or_default().push(index);
         }
     }
+    if !custom.is_empty() {
+        interested.entry(CustomResources::DEFINITIONS).or_default().extend(&custom);
+    }
     let mut resources: Vec<Resource> = interested.keys().cloned().collect();
     resources.sort();
-    let mut changes = view.changes(&resources);
+    let mut changes = SelectAll::new();
+    changes.push(view.changes(&resources));
+    let mut followed = CustomResources::default();
     while let Some(change) = changes.next().await {
-        for index in interested.get(&*change.resource).into_iter().flatten() {
+        let known = interested.get(&*change.resource).map_or(&custom, |indexes| indexes);
+        for index in known {
             let (controller, queue) = &running[*index];
             for key in controller.keys(view.as_ref(), &change) {
                 queue.add(key);
             }
+        }
+        if !custom.is_empty()
+            && let Some(resource) = followed.learn(&change)
+        {
+            changes.push(view.changes(&[(*resource).clone()]));
         }
     }
     tracing::error!("the stream of changes ended: controllers see nothing any more");

@@ -6,6 +6,7 @@
 pub mod framework;
 
 mod conditions;
+mod custom_resources;
 mod hash;
 mod members;
 mod owners;

@@ -12,6 +12,7 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
+use crate::custom_resources::CustomResources;
 use crate::framework::{Context, Controller, Key, Requeue};
 use async_trait::async_trait;
 use coracle_api::{
@@ -19,7 +20,7 @@ use coracle_api::{
 };
 use coracle_client::{Change, View};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use plan::{Begun, FOREGROUND, ORPHAN, Owner, Plan};
 use serde_json::{Value, json};
 use std::{
@@ -31,6 +32,7 @@ use std::{
 pub struct Garbage {
     resources: Vec<Arc<Resource>>,
     by_kind: HashMap<(String, String), Arc<Resource>>,
+    custom: RwLock<CustomResources>,
     /// Uids of objects that are gone and whose dependents have to be looked at.
     gone: Mutex<HashMap<Key, BTreeSet<String>>>,
 }
@@ -45,7 +47,7 @@ impl Default for Garbage {
         let kept = kinds.filter(|k| k.is_stored() && k.stored_as.is_none() && k.resource.plural != "events");
         let resources: Vec<Arc<Resource>> = kept.map(|k| Arc::new(k.resource.clone())).collect();
         let by_kind = resources.iter().map(|r| ((r.group.to_string(), r.kind.to_string()), r.clone())).collect();
-        Self { resources, by_kind, gone: Mutex::default() }
+        Self { resources, by_kind, custom: RwLock::default(), gone: Mutex::default() }
     }
 }
 
@@ -67,7 +69,12 @@ impl Controller for Garbage {
         self.resources.iter().map(|r| (**r).clone()).collect()
     }
 
+    fn watches_custom(&self) -> bool {
+        true
+    }
+
     fn keys(&self, _: &dyn View, change: &Change) -> Vec<Key> {
+        self.custom.write().learn(change);
         let meta = change.object().meta();
         let key = || Key::of(&change.resource, &meta.namespace, &meta.name);
         let (old, new) = (change.old.as_ref().map(|o| o.meta()), change.new.as_ref().map(|o| o.meta()));
@@ -117,20 +124,25 @@ fn blocks(references: &[OwnerReference], uid: &str) -> bool {
 
 impl Garbage {
     /// The resource that a reference means; `None` if no such kind is served.
-    fn resource_of(&self, reference: &OwnerReference) -> Option<&Arc<Resource>> {
+    fn resource_of(&self, reference: &OwnerReference) -> Option<Arc<Resource>> {
         let group = reference.api_version.split_once('/').map_or("", |(group, _)| group);
-        self.by_kind.get(&(group.to_string(), reference.kind.clone()))
+        let built_in = self.by_kind.get(&(group.to_string(), reference.kind.clone())).cloned();
+        built_in.or_else(|| {
+            let custom = self.custom.read();
+            custom.iter().find(|r| r.group == group && r.kind == reference.kind.as_str()).cloned()
+        })
     }
 
     fn key_of(&self, reference: &OwnerReference, dependent: &Meta) -> Option<Key> {
         let resource = self.resource_of(reference)?;
         let namespace = if resource.namespaced { dependent.namespace.as_str() } else { "" };
-        Some(Key::of(resource, namespace, &reference.name))
+        Some(Key::of(&resource, namespace, &reference.name))
     }
 
     fn dependents(&self, view: &dyn View, uid: &str) -> Vec<Dependent> {
         let of = |r: &Arc<Resource>| view.owned_by(r, uid).into_iter().map(|o| (r.clone(), o)).collect::<Vec<_>>();
-        self.resources.iter().flat_map(of).collect()
+        let custom: Vec<Arc<Resource>> = self.custom.read().iter().cloned().collect();
+        self.resources.iter().chain(&custom).flat_map(of).collect()
     }
 
     /// Looks at the dependents of an owner that is gone.
@@ -178,6 +190,7 @@ impl Garbage {
             meta if meta.is_deleting() && meta.finalizers.iter().any(|f| f == FOREGROUND) => Owner::Leaving,
             _ => Owner::Present,
         };
+        let resource = &*resource;
         let known = ctx.view.get(resource, namespace, &reference.name).map_or(Owner::Absent, |owner| state(&owner));
         if known != Owner::Absent {
             return Ok(known);

@@ -4,12 +4,14 @@
 
 mod plan;
 
+use crate::custom_resources::CustomResources;
 use crate::framework::{Context, Controller, Key, Requeue};
 use async_trait::async_trait;
 use coracle_api::{DeleteOptions, Object, Preconditions, Propagation, Resource, Result, WriteOptions};
 use coracle_client::{Change, ClientExt, Kind, Typed, View, ViewExt};
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
+use parking_lot::RwLock;
 use plan::Remains;
 use serde_json::json;
 use std::sync::Arc;
@@ -19,14 +21,15 @@ const FINALIZER: &str = "kubernetes";
 
 /// The namespace controller.
 pub struct Namespaces {
-    resources: Vec<Arc<Resource>>,
+    built_in: Vec<Arc<Resource>>,
+    custom: RwLock<CustomResources>,
 }
 
 impl Default for Namespaces {
     fn default() -> Self {
         let kinds = coracle_kinds::all().iter();
         let kept = kinds.filter(|k| k.resource.namespaced && k.is_stored() && k.stored_as.is_none());
-        Self { resources: kept.map(|k| Arc::new(k.resource.clone())).collect() }
+        Self { built_in: kept.map(|k| Arc::new(k.resource.clone())).collect(), custom: RwLock::default() }
     }
 }
 
@@ -41,11 +44,16 @@ impl Controller for Namespaces {
     }
 
     fn watches(&self) -> Vec<Resource> {
-        let all = self.resources.iter().map(|r| (**r).clone());
+        let all = self.built_in.iter().map(|r| (**r).clone());
         all.chain([Namespace::resource()]).collect()
     }
 
+    fn watches_custom(&self) -> bool {
+        true
+    }
+
     fn keys(&self, view: &dyn View, change: &Change) -> Vec<Key> {
+        self.custom.write().learn(change);
         let meta = change.object().meta();
         let name = if *change.resource == Namespace::resource() {
             &meta.name
@@ -85,12 +93,18 @@ impl Controller for Namespaces {
 }
 
 impl Namespaces {
+    /// Everything that lives in namespaces.
+    fn resources(&self) -> Vec<Arc<Resource>> {
+        let custom = self.custom.read();
+        self.built_in.iter().chain(custom.iter().filter(|r| r.namespaced)).cloned().collect()
+    }
+
     /// Deletes what is there: pods, and once none is left, everything else.
     async fn empty(&self, ctx: &Context, namespace: &str) -> Vec<coracle_api::Status> {
         let pods = Pod::resource();
         let any_pod = !ctx.view.list(&pods, namespace).is_empty();
         let mut failures = Vec::new();
-        for resource in self.resources.iter().filter(|r| (***r == pods) == any_pod) {
+        for resource in self.resources().iter().filter(|r| (***r == pods) == any_pod) {
             let there = ctx.view.list(resource, namespace).into_iter().filter(|object| !object.meta().is_deleting());
             let deletions = stream::iter(there).map(|object| delete(ctx, resource, object));
             let results: Vec<Result<()>> = deletions.buffer_unordered(32).collect().await;
@@ -101,7 +115,7 @@ impl Namespaces {
 
     fn remains(&self, view: &dyn View, namespace: &str, failures: &[coracle_api::Status]) -> Remains {
         let mut remains = Remains::new(failures.iter().map(ToString::to_string).collect());
-        for resource in &self.resources {
+        for resource in &self.resources() {
             for object in view.list(resource, namespace) {
                 remains.add(resource, object.meta());
             }
