@@ -1,5 +1,6 @@
 //! The control plane alone: `coracle server`.
 
+mod custom;
 mod disk;
 mod kill;
 mod objects;
