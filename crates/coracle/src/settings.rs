@@ -87,6 +87,12 @@ pub static SETTINGS: &[Setting] = &[
         "Range of the nodes' addresses on this machine; a free one is chosen if not given",
     ),
     value("nodes", "N", "1", "How many nodes"),
+    values(
+        "runtime-config",
+        "KEY=VALUE",
+        "",
+        "Versions to serve or not: `api/beta=true`, `GROUP/VERSION=true`, `GROUP/VERSION/RESOURCE=false`",
+    ),
     value("server", "URL", "", "The API server to join, https://ADDRESS:6443"),
     value("service-cidr", "CIDR", "10.96.0.0/16", "Range of service addresses"),
     value("sizes", "small|full", "full", "How much work the benchmark does"),

@@ -30,7 +30,8 @@ fn merged(mut base: Value, change: &Value) -> Value {
 
 pub(crate) fn kind(named: &str) -> &'static Kind {
     let (group, plural) = named.split_once('/').unwrap_or(("", named));
-    find(group, "v1", plural).unwrap_or_else(|| panic!("no kind {named}"))
+    let mut beta = crate::stored().filter(|k| k.resource.group == group && k.resource.plural == plural);
+    find(group, "v1", plural).or_else(|| beta.next()).unwrap_or_else(|| panic!("no kind {named}"))
 }
 
 /// A good object of a kind.

@@ -2,11 +2,12 @@
 
 use crate::check::Check;
 use crate::column::{AGE, Column, NAME, string};
-use crate::descriptor::{Kind, Part, Rules};
+use crate::descriptor::{Kind, NameRule, Part, Rules};
 use crate::fields::{take, within};
 use crate::place::Place;
 use coracle_api::{FieldError, validation};
-use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::coordination::{v1::Lease, v1beta1::LeaseCandidate};
+use semver::Version;
 use serde_json::{Value, json};
 
 /// Lease. PUT creates it, so that a leader needs one request.
@@ -15,6 +16,21 @@ pub static LEASE: Kind = Kind::new::<Lease>("lease", "io.k8s.api.coordination.v1
     .create_on_update()
     .conditional_update()
     .columns(&[NAME, Column::text("Holder", |_, o| json!(string(&o["spec"]["holderIdentity"]))), AGE]);
+
+/// LeaseCandidate.
+pub static LEASE_CANDIDATE: Kind =
+    Kind::new::<LeaseCandidate>("leasecandidate", "io.k8s.api.coordination.v1beta1.LeaseCandidate")
+        .names(NameRule::Key)
+        .rules(&CandidateRules)
+        .create_on_update()
+        .conditional_update()
+        .columns(&[
+            NAME,
+            Column::text("LeaseName", |_, o| json!(string(&o["spec"]["leaseName"]))),
+            Column::text("BinaryVersion", |_, o| json!(string(&o["spec"]["binaryVersion"]))),
+            Column::text("EmulationVersion", |_, o| json!(string(&o["spec"]["emulationVersion"]))),
+            AGE,
+        ]);
 
 struct LeaseRules;
 
@@ -64,6 +80,48 @@ fn strategy(check: &mut Check, at: &Place) {
     if at.text().contains('/') {
         check.keeps(&at, validation::qualified_name);
     } else {
-        check.among(&at, &["OldestEmulationVersion"]);
+        check.among(&at, &[ELDEST]);
+    }
+}
+
+struct CandidateRules;
+
+const ELDEST: &str = "OldestEmulationVersion";
+
+impl Rules for CandidateRules {
+    fn validate(&self, object: &Value) -> Vec<FieldError> {
+        Check::run(|check| candidate(check, &Place::of(object).field("spec")))
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, _part: Part) -> Vec<FieldError> {
+        Check::run(|check| {
+            let (at, before) = (Place::of(new).field("spec"), Place::of(old).field("spec"));
+            candidate(check, &at);
+            check.unchanged(&at.field("leaseName"), before.field("leaseName").value);
+        })
+    }
+}
+
+fn candidate(check: &mut Check, at: &Place) {
+    check.needs(&at.field("leaseName"), "");
+    let version = |check: &mut Check, at: &Place| {
+        let version = Version::parse(at.text()).ok();
+        if version.is_none() && !at.empty() {
+            check.bad(at, "must be a valid semantic version");
+        }
+        version.unwrap_or(Version::new(0, 0, 0))
+    };
+    let (emulated, binary, how) = (at.field("emulationVersion"), at.field("binaryVersion"), at.field("strategy"));
+    let emulates = version(check, &emulated);
+    check.needs(&binary, "");
+    let is = version(check, &binary);
+    if !binary.empty() && is < emulates {
+        check.bad(&binary, "must be greater than or equal to `emulationVersion`");
+    }
+    if check.needs(&how, "") {
+        if how.text() == ELDEST && emulates == Version::new(0, 0, 0) {
+            check.required(emulated.path.clone(), "must be specified when `strategy` is 'OldestEmulationVersion'");
+        }
+        strategy(check, &how);
     }
 }

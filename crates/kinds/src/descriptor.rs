@@ -67,10 +67,17 @@ pub struct Kind {
 pub struct StoredAs {
     /// The storing kind.
     pub kind: &'static Kind,
-    /// From this kind to the storing one (including `apiVersion` and `kind`).
+    /// From this kind to the storing one, `apiVersion` and `kind` apart.
     pub to_storage: fn(&mut Value),
-    /// From the storing kind to this one.
+    /// From the storing kind to this one, `apiVersion` and `kind` apart.
     pub from_storage: fn(&mut Value),
+}
+
+impl StoredAs {
+    /// As another kind that differs in its name only.
+    pub const fn same(kind: &'static Kind) -> Self {
+        Self { kind, to_storage: |_| {}, from_storage: |_| {} }
+    }
 }
 
 /// How objects of a kind are deleted.
@@ -295,6 +302,32 @@ impl Kind {
         Self::with(resource, K::LIST_KIND, singular, schema)
     }
 
+    /// The descriptor of another version of a stored kind: the same but for its type, and what `stored` converts.
+    pub const fn version<K>(stored: StoredAs, schema: &'static str) -> Self
+    where
+        K: k8s_openapi::ListableResource,
+        K::Scope: Scoped,
+    {
+        let of = stored.kind;
+        let Cow::Borrowed(singular) = of.singular else { panic!("a built-in kind") };
+        let mut kind = Self::new::<K>(singular, schema);
+        if let Words::Fixed(names) = &of.short_names {
+            kind = kind.short(names);
+        }
+        if let Columns::Fixed(columns) = &of.columns {
+            kind = kind.columns(columns);
+        }
+        if let Fields::Fixed(fields) = &of.selectable {
+            kind = kind.selectable(fields);
+        }
+        if of.status {
+            kind = kind.subresources(&[Subresource::OWN_STATUS]);
+        }
+        kind.create_on_update = of.create_on_update;
+        kind.unconditional_update = of.unconditional_update;
+        kind.not_preferred().stored_as(stored)
+    }
+
     /// The descriptor of a create-only kind, which is answered and never stored.
     pub const fn review<K>(singular: &'static str, schema: &'static str) -> Self
     where
@@ -458,6 +491,27 @@ impl Kind {
         self.stored_as.as_ref().map_or(self, |stored| stored.kind)
     }
 
+    /// Makes a decoded object what is stored.
+    pub fn to_storage(&self, object: &mut Value) {
+        if let Some(stored) = &self.stored_as {
+            (stored.to_storage)(object);
+            stored.kind.sign(object);
+        }
+    }
+
+    /// Makes a stored object what clients of this version see.
+    pub fn from_storage(&self, object: &mut Value) {
+        if let Some(stored) = &self.stored_as {
+            (stored.from_storage)(object);
+            self.sign(object);
+        }
+    }
+
+    fn sign(&self, object: &mut Value) {
+        object["apiVersion"] = json!(self.resource.api_version());
+        object["kind"] = json!(self.resource.kind);
+    }
+
     /// The subresource of that name.
     pub fn subresource(&self, name: &str) -> Option<&Subresource> {
         self.subresources.iter().find(|s| s.action.name() == name)
@@ -616,6 +670,9 @@ impl Subresource {
     pub const fn status<K: k8s_openapi::Resource>(schema: &'static str) -> Self {
         Self::of::<K>(Action::Status, schema)
     }
+
+    /// `status` of the kind itself, whichever that is.
+    pub const OWN_STATUS: Self = Self::own(Action::Status, "", "", "", "", Self::READ_WRITE);
 
     /// `scale`.
     pub const fn scale(selector: &'static str) -> Self {

@@ -1,6 +1,6 @@
 //! The built-in kinds: one descriptor each, with defaults, validation, update rules and columns.
 //!
-//! Invariants: no I/O; one entry per kind in [`all`]; the server knows kinds only through [`Kind`].
+//! Invariants: no I/O; one entry per kind in [`all`], per further version in [`optional`]; the server knows kinds only through [`Kind`].
 
 pub(crate) mod amounts;
 pub mod binding;
@@ -42,22 +42,32 @@ pub mod review;
 pub mod scheduling;
 pub mod storage;
 pub mod storagemigration;
+pub mod versions;
 pub mod workload;
 
 pub use column::{Column, Context, SelectableField};
 pub use descriptor::{Action, Deletion, Kind, NameRule, Part, Rules, StoredAs, Subresource};
 pub use made::SharedKind;
 
-/// Every built-in kind, in the order of discovery.
+/// Every built-in kind that is served unless told otherwise, in the order of discovery.
 pub fn all() -> &'static [&'static Kind] {
     ALL
 }
 
-/// The kind served under this group, version and plural.
+/// Built-in kinds and versions of kinds that are served only on request: upstream's beta and alpha.
+pub fn optional() -> &'static [&'static Kind] {
+    versions::OPTIONAL
+}
+
+/// Every built-in kind whose objects are kept as such, served or not.
+pub fn stored() -> impl Iterator<Item = &'static Kind> {
+    ALL.iter().chain(versions::OPTIONAL).copied().filter(|k| k.is_stored() && k.stored_as.is_none())
+}
+
+/// The built-in kind of this group, version and plural, served or not.
 pub fn find(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
-    ALL.iter()
-        .copied()
-        .find(|k| k.resource.group == group && k.resource.version == version && k.resource.plural == plural)
+    let mut all = ALL.iter().chain(versions::OPTIONAL).copied();
+    all.find(|k| k.resource.group == group && k.resource.version == version && k.resource.plural == plural)
 }
 
 static ALL: &[&Kind] = &[

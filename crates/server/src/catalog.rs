@@ -1,9 +1,9 @@
-//! What this server serves: kinds found by group, version and plural. The built-in ones are always there; custom ones come and go.
+//! What this server serves: kinds found by group, version and plural. The built-in ones stay, as [`RuntimeConfig`] has them; custom ones come and go.
 //!
 //! Readers take a snapshot ([`Catalog::kinds`]), which does not change under them; a change makes another one and tells who waits
 //! ([`Catalog::changed`]). What belongs to a kind that is no longer served (its watches) ends with [`Served::over`].
 
-use crate::{custom::Custom, storage};
+use crate::{custom::Custom, runtime_config::RuntimeConfig, storage};
 use coracle_api::{Object, Resource, Result, Status, schema::Type};
 use coracle_kinds::SharedKind;
 use parking_lot::RwLock;
@@ -58,16 +58,12 @@ impl Served {
 
     /// Turns a decoded body into the stored version.
     pub fn to_storage(&self, object: &mut Value) {
-        if let Some(stored) = &self.kind.stored_as {
-            (stored.to_storage)(object);
-        }
+        self.kind.to_storage(object);
     }
 
     /// Turns a stored value into this version.
     pub fn from_storage(&self, object: &mut Value) {
-        if let Some(stored) = &self.kind.stored_as {
-            (stored.from_storage)(object);
-        }
+        self.kind.from_storage(object);
     }
 
     /// An object that was [loaded](Served::load), as clients of this version see it; the same one unless it is stored as another kind.
@@ -134,9 +130,9 @@ impl Served {
         match (&self.custom, &self.kind.stored_as) {
             (Some(custom), _) => custom.fields(kept.object()).get(at).is_some_and(|found| found == value),
             (None, None) => kept.fields(&self.kind).get(at).is_some_and(|found| found == value),
-            (None, Some(stored)) => {
+            (None, Some(_)) => {
                 let mut object = kept.value();
-                (stored.from_storage)(&mut object);
+                self.kind.from_storage(&mut object);
                 self.kind.selectable.value(at, &object) == value
             }
         }
@@ -173,8 +169,8 @@ struct BuiltIn {
 }
 
 impl BuiltIn {
-    fn new() -> Self {
-        let all = coracle_kinds::all().iter();
+    fn new(config: &RuntimeConfig) -> Self {
+        let all = coracle_kinds::all().iter().chain(coracle_kinds::optional()).filter(|k| config.serves(&k.resource));
         let kinds: Vec<Arc<Served>> = all.map(|k| Arc::new(Served::new(SharedKind::Fixed(k), None))).collect();
         let path =
             |s: &Served| (s.resource.group.to_string(), s.resource.version.to_string(), s.resource.plural.to_string());
@@ -223,14 +219,14 @@ pub struct Catalog {
 
 impl Default for Catalog {
     fn default() -> Self {
-        Self::built_in()
+        Self::built_in(&RuntimeConfig::default())
     }
 }
 
 impl Catalog {
-    /// The built-in kinds.
-    pub fn built_in() -> Self {
-        let kinds = Kinds { generation: 0, built_in: Arc::new(BuiltIn::new()), custom: BTreeMap::new() };
+    /// The built-in kinds that `config` does not switch off.
+    pub fn built_in(config: &RuntimeConfig) -> Self {
+        let kinds = Kinds { generation: 0, built_in: Arc::new(BuiltIn::new(config)), custom: BTreeMap::new() };
         Self { current: Arc::new(RwLock::new(Arc::new(kinds))), changed: watch::Sender::new(0) }
     }
 
@@ -298,7 +294,7 @@ mod tests {
 
     #[test]
     fn custom_kinds_come_and_go() {
-        let catalog = Catalog::built_in();
+        let catalog = Catalog::default();
         let built_in = catalog.kinds().all().count();
         let find = || catalog.find("example.com", "v1", "things");
         catalog.set("example.com", "things", definition("a"));

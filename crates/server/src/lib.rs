@@ -26,6 +26,7 @@ mod proxy;
 pub mod registry;
 mod resources;
 pub mod route;
+pub mod runtime_config;
 mod server;
 pub mod storage;
 mod table;

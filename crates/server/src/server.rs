@@ -20,6 +20,7 @@ use crate::{
         allocate::{Allocator, Cidr},
         list::Paging,
     },
+    runtime_config::RuntimeConfig,
     storage::Store,
     view::StoreView,
     webhook::Webhooks,
@@ -58,6 +59,8 @@ pub struct ServerConfig {
     pub services: String,
     /// Node ports, both ends included.
     pub node_ports: (u16, u16),
+    /// What is served beside and instead of the stable versions: `api/beta=true`, `batch/v1/jobs=false`.
+    pub runtime_config: Vec<String>,
     /// Time.
     pub clock: SharedClock,
 }
@@ -74,6 +77,7 @@ impl ServerConfig {
             domain: "cluster.local".into(),
             services: "10.96.0.0/16".into(),
             node_ports: (30000, 32767),
+            runtime_config: Vec::new(),
             clock: Arc::new(coracle_base::SystemClock),
         }
     }
@@ -121,6 +125,9 @@ impl Server {
         let services = Cidr::parse(&config.services).ok_or_else(|| {
             StartError::Setting(format!("{:?} is no IPv4 range such as 10.96.0.0/16", config.services))
         })?;
+        let known = coracle_kinds::all().iter().chain(coracle_kinds::optional()).map(|k| &k.resource);
+        let versions = RuntimeConfig::read(config.runtime_config.iter().map(String::as_str), known)
+            .map_err(|e| StartError::Setting(format!("--runtime-config: {e}")))?;
         std::fs::create_dir_all(&config.data_dir).map_err(|e| StartError::Data(config.data_dir.clone(), e))?;
         let now = config.clock.now();
         let listener = TcpListener::bind(config.bind).await.map_err(|e| StartError::Bind(config.bind, e))?;
@@ -142,7 +149,7 @@ impl Server {
         let view: SharedView = Arc::new(StoreView::new(store.clone()));
         let settings = auth::Settings::new(pki.tokens().clone(), &config.domain, &url);
         let auth = Auth::start(view.clone(), config.clock.clone(), settings, &tasks);
-        let catalog = Catalog::built_in();
+        let catalog = Catalog::built_in(&versions);
         let webhooks = Arc::new(Webhooks::new(StoreView::new(store.clone())));
         custom::load(&view, &catalog, &webhooks);
         let registry = Arc::new(Registry {

@@ -42,9 +42,8 @@ type Dependent = (Arc<Resource>, Arc<Object>);
 
 impl Default for Garbage {
     fn default() -> Self {
-        let kinds = coracle_kinds::all().iter();
         // Events own nothing and are owned by nobody; they are too many to ask
-        let kept = kinds.filter(|k| k.is_stored() && k.stored_as.is_none() && k.resource.plural != "events");
+        let kept = coracle_kinds::stored().filter(|k| k.resource.plural != "events");
         let resources: Vec<Arc<Resource>> = kept.map(|k| Arc::new(k.resource.clone())).collect();
         let by_kind = resources.iter().map(|r| ((r.group.to_string(), r.kind.to_string()), r.clone())).collect();
         Self { resources, by_kind, custom: RwLock::default(), gone: Mutex::default() }

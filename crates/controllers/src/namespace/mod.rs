@@ -27,8 +27,7 @@ pub struct Namespaces {
 
 impl Default for Namespaces {
     fn default() -> Self {
-        let kinds = coracle_kinds::all().iter();
-        let kept = kinds.filter(|k| k.resource.namespaced && k.is_stored() && k.stored_as.is_none());
+        let kept = coracle_kinds::stored().filter(|k| k.resource.namespaced);
         Self { built_in: kept.map(|k| Arc::new(k.resource.clone())).collect(), custom: RwLock::default() }
     }
 }

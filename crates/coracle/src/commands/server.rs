@@ -22,6 +22,7 @@ pub static COMMAND: Command = Command {
         "service-cidr",
         "cluster-domain",
         "tls-san",
+        "runtime-config",
         "log",
     ],
     arguments: &[],
@@ -37,6 +38,7 @@ async fn run(values: Values) -> Result<ExitCode> {
         cluster: values.get("name").to_string(),
         domain: values.get("cluster-domain").to_string(),
         services: values.get("service-cidr").to_string(),
+        runtime_config: values.all("runtime-config").to_vec(),
         clock: clock.clone(),
         ..ServerConfig::new(values.path("data-dir"), values.parse("bind")?)
     };

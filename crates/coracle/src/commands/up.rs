@@ -33,6 +33,7 @@ pub static COMMAND: Command = Command {
         "service-cidr",
         "cluster-domain",
         "tls-san",
+        "runtime-config",
         "no-kubeconfig",
         "log",
     ],
@@ -125,7 +126,7 @@ fn options(values: &Values) -> Result<Options> {
         bind: values.parse("bind")?,
         subnet,
         nodes,
-        server_flags: pass(&["cluster-cidr", "service-cidr", "cluster-domain", "tls-san", "log"]),
+        server_flags: pass(&["cluster-cidr", "service-cidr", "cluster-domain", "tls-san", "runtime-config", "log"]),
         agent_flags: pass(&["cluster-cidr", "service-cidr", "cluster-domain", "log"]),
     })
 }

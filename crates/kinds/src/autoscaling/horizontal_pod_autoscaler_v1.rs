@@ -29,7 +29,6 @@ fn is_cpu(metric: &Value) -> bool {
 }
 
 fn to_storage(object: &mut Value) {
-    object["apiVersion"] = json!("autoscaling/v2");
     let mut metrics = take_annotation(object, METRICS).and_then(as_list).unwrap_or_default();
     if let Some(target) = take(object, "spec", "targetCPUUtilizationPercentage") {
         let target = json!({"type": "Utilization", "averageUtilization": target});
@@ -55,7 +54,6 @@ fn to_storage(object: &mut Value) {
 }
 
 fn from_storage(object: &mut Value) {
-    object["apiVersion"] = json!("autoscaling/v1");
     let mut metrics = take(object, "spec", "metrics").and_then(as_list).unwrap_or_default();
     let cpu = metrics.iter().position(|m| is_cpu(m) && m["resource"]["target"]["averageUtilization"].is_number());
     if let Some(index) = cpu {

@@ -15,6 +15,7 @@ pub const KINDS: &[&str] = &[
     "certificates.k8s.io/certificatesigningrequests",
     "certificates.k8s.io/clustertrustbundles",
     "certificates.k8s.io/podcertificaterequests",
+    "coordination.k8s.io/leasecandidates",
     "flowcontrol.apiserver.k8s.io/flowschemas",
     "flowcontrol.apiserver.k8s.io/prioritylevelconfigurations",
     "networking.k8s.io/ingresses",
@@ -54,6 +55,9 @@ pub fn plain(named: &str) -> Value {
             json!({"spec": {"policyName": "p", "validationActions": ["Deny"]}})
         }
         "admissionregistration.k8s.io/mutatingadmissionpolicybindings" => json!({"spec": {"policyName": "p"}}),
+        "coordination.k8s.io/leasecandidates" => json!({"spec": {
+            "leaseName": "l", "binaryVersion": "1.37.0", "emulationVersion": "1.37.0", "strategy": "OldestEmulationVersion",
+        }}),
         "apiregistration.k8s.io/apiservices" => json!({"metadata": {"name": "v1.g.io"}, "spec": {
             "group": "g.io", "version": "v1", "groupPriorityMinimum": 1000, "versionPriority": 15,
             "service": {"name": "s", "namespace": "n"},

@@ -417,3 +417,51 @@ fn questions() {
         &["spec.resourceAttributes.namespace: Invalid value: \"default\": must match metadata.namespace"],
     );
 }
+
+#[test]
+fn candidates() {
+    const KIND: &str = "coordination.k8s.io/leasecandidates";
+    let spec = |spec: Value| json!({"spec": spec});
+    wrong(
+        KIND,
+        &[
+            (spec(json!({"leaseName": ""})), &["spec.leaseName: Required value"]),
+            (
+                spec(json!({"binaryVersion": "1.2", "emulationVersion": "v1.2.0", "strategy": "x.com/y"})),
+                &[
+                    "spec.emulationVersion: Invalid value: \"v1.2.0\": must be a valid semantic version",
+                    "spec.binaryVersion: Invalid value: \"1.2\": must be a valid semantic version",
+                ],
+            ),
+            (
+                spec(json!({"binaryVersion": "1.2.0", "emulationVersion": "1.3.0"})),
+                &["spec.binaryVersion: Invalid value: \"1.2.0\": must be greater than or equal to `emulationVersion`"],
+            ),
+            (
+                spec(json!({"binaryVersion": "", "emulationVersion": "", "strategy": ""})),
+                &["spec.binaryVersion: Required value", "spec.strategy: Required value"],
+            ),
+            (
+                spec(json!({"emulationVersion": null})),
+                &[
+                    "spec.emulationVersion: Required value: must be specified when `strategy` is 'OldestEmulationVersion'",
+                ],
+            ),
+            (
+                spec(json!({"strategy": "Any"})),
+                &["spec.strategy.strategy: Unsupported value: \"Any\": supported values: \"OldestEmulationVersion\""],
+            ),
+            (
+                json!({"metadata": {"name": "a b"}}),
+                &[
+                    "metadata.name: Invalid value: \"a b\": a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
+                ],
+            ),
+        ],
+    );
+    wrong_change(
+        KIND,
+        Part::Main,
+        &[(json!({}), spec(json!({"leaseName": "m"})), &["spec.leaseName: Invalid value: \"m\": field is immutable"])],
+    );
+}

@@ -8,7 +8,7 @@ use crate::fields::same;
 use crate::place::Place;
 use coracle_api::FieldError;
 use k8s_openapi::api::events::v1::Event;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Event.
 pub static EVENT: Kind = Kind::new::<Event>("event", "io.k8s.api.events.v1.Event")
@@ -73,11 +73,9 @@ fn rename(object: &mut Value, from: &str, to: &str) {
 }
 
 pub(crate) fn to_storage(event: &mut Value) {
-    event["apiVersion"] = json!("v1");
     RENAMED.iter().for_each(|(new, core)| rename(event, new, core));
 }
 
 pub(crate) fn from_storage(event: &mut Value) {
-    event["apiVersion"] = json!("events.k8s.io/v1");
     RENAMED.iter().for_each(|(new, core)| rename(event, core, new));
 }

@@ -201,7 +201,7 @@ mod tests {
     use crate::catalog::Catalog;
 
     fn list_of(query: &str) -> String {
-        let pods = Catalog::built_in().find("", "v1", "pods").unwrap();
+        let pods = Catalog::default().find("", "v1", "pods").unwrap();
         match list(&pods, &Query::parse(query)) {
             Ok(want) => format!("{:?} limit {} continue {:?}", want.state, want.limit, want.continue_token),
             Err(status) => format!("{} {}", status.code, status.message),
@@ -209,7 +209,7 @@ mod tests {
     }
 
     fn watch_of(query: &str) -> String {
-        let pods = Catalog::built_in().find("", "v1", "pods").unwrap();
+        let pods = Catalog::default().find("", "v1", "pods").unwrap();
         match watch(&pods, "", &Query::parse(query)) {
             Ok(want) => format!("{:?} {}", want.begin, if want.bookmarks { "bookmarks" } else { "" }).trim().into(),
             Err(status) => format!("{} {}", status.code, status.message),
