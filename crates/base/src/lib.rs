@@ -5,6 +5,7 @@
 pub mod backoff;
 pub mod clock;
 pub mod memo;
+pub mod metrics;
 pub mod tasks;
 pub mod telemetry;
 

@@ -90,6 +90,13 @@ impl Reference {
         self
     }
 
+    /// One ephemeral container of a pod.
+    #[must_use]
+    pub fn ephemeral_container(mut self, name: &str) -> Self {
+        self.field_path = format!("spec.ephemeralContainers{{{name}}}");
+        self
+    }
+
     fn to_value(&self, revision: u64) -> Value {
         let mut value = json!({"apiVersion": self.api_version, "kind": self.kind, "name": self.name});
         if !self.namespace.is_empty() {

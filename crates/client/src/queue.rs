@@ -3,7 +3,10 @@
 //! Invariants: a key waits at most once; it is worked on by one worker at a time; a key added meanwhile is worked on again.
 //! Source of the behaviour: client-go `util/workqueue`.
 
-use coracle_base::SharedClock;
+use coracle_base::{
+    SharedClock,
+    metrics::{Counter, Family, Gauge, Histogram},
+};
 use futures::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -11,7 +14,8 @@ use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
     future::Future,
     hash::Hash,
-    time::Duration,
+    sync::{Arc, LazyLock},
+    time::{Duration, Instant},
 };
 use tokio::sync::Notify;
 
@@ -35,8 +39,60 @@ pub enum Outcome {
     Retry,
 }
 
+/// Upper bounds of the time that work on a key takes, as upstream.
+const SECONDS: &[f64] = &[1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0];
+
+/// What is counted of all queues that have names.
+struct Counted {
+    depth: Family<Gauge>,
+    adds: Family<Counter>,
+    retries: Family<Counter>,
+    work: Family<Histogram>,
+}
+
+static COUNTED: LazyLock<Counted> = LazyLock::new(|| Counted {
+    depth: Family::new("workqueue_depth", "Current depth of workqueue", &["name"], ()),
+    adds: Family::new("workqueue_adds_total", "Total number of adds handled by workqueue", &["name"], ()),
+    retries: Family::new("workqueue_retries_total", "Total number of retries handled by workqueue", &["name"], ()),
+    work: Family::new(
+        "workqueue_work_duration_seconds",
+        "How long in seconds processing an item from workqueue takes.",
+        &["name"],
+        SECONDS,
+    ),
+});
+
+/// The figures of all queues that have names, in Prometheus' text form.
+pub fn render(out: &mut String) {
+    COUNTED.adds.render(out);
+    COUNTED.depth.render(out);
+    COUNTED.retries.render(out);
+    COUNTED.work.render(out);
+}
+
+/// What is counted of one queue.
+struct Figures {
+    depth: Arc<Gauge>,
+    adds: Arc<Counter>,
+    retries: Arc<Counter>,
+    work: Arc<Histogram>,
+}
+
+impl Figures {
+    fn of(name: &str) -> Self {
+        let name = &[name];
+        Self {
+            depth: COUNTED.depth.with(name),
+            adds: COUNTED.adds.with(name),
+            retries: COUNTED.retries.with(name),
+            work: COUNTED.work.with(name),
+        }
+    }
+}
+
 /// A queue of keys.
 pub struct Queue<K: QueueKey> {
+    figures: Option<Figures>,
     clock: SharedClock,
     state: Mutex<State<K>>,
     changed: Notify,
@@ -64,12 +120,31 @@ impl<K: QueueKey> Queue<K> {
             delayed: BTreeSet::new(),
             due: HashMap::new(),
         };
-        Self { clock, state: Mutex::new(state), changed: Notify::new() }
+        Self { figures: None, clock, state: Mutex::new(state), changed: Notify::new() }
+    }
+
+    /// An empty queue that is counted under `name`.
+    pub fn named(name: &str, clock: SharedClock) -> Self {
+        Self { figures: Some(Figures::of(name)), ..Self::new(clock) }
+    }
+
+    /// Says how many keys wait.
+    fn count(&self, state: &State<K>) {
+        if let Some(figures) = &self.figures {
+            figures.depth.set(i64::try_from(state.ready.len()).unwrap_or(i64::MAX));
+        }
     }
 
     /// Queues `key`, once.
     pub fn add(&self, key: K) {
-        self.state.lock().push(key);
+        {
+            let mut state = self.state.lock();
+            state.push(key);
+            self.count(&state);
+        }
+        if let Some(figures) = &self.figures {
+            figures.adds.increment();
+        }
         self.changed.notify_one();
     }
 
@@ -96,6 +171,9 @@ impl<K: QueueKey> Queue<K> {
 
     /// Queues `key` after its own backoff, which doubles with every failure.
     pub fn retry(&self, key: K) {
+        if let Some(figures) = &self.figures {
+            figures.retries.increment();
+        }
         let failures = {
             let mut state = self.state.lock();
             let failures = state.failures.entry(key.clone()).or_insert(0);
@@ -130,6 +208,7 @@ impl<K: QueueKey> Queue<K> {
                 if let Some(key) = state.ready.pop_front() {
                     state.dirty.remove(&key);
                     state.running.insert(key.clone());
+                    self.count(&state);
                     if !state.ready.is_empty() {
                         self.changed.notify_one();
                     }
@@ -183,9 +262,13 @@ impl<K: QueueKey> Queue<K> {
                 key = self.next(), if running.len() < concurrency => {
                     // Dropped with this future, so that no work outlives the loop.
                     let task = AbortOnDrop(tokio::spawn(work(key.clone())));
-                    running.push(async move { (key, task.join().await) });
+                    let begun = Instant::now();
+                    running.push(async move { (key, task.join().await, begun) });
                 }
-                Some((key, result)) = running.next() => {
+                Some((key, result, begun)) = running.next() => {
+                    if let Some(figures) = &self.figures {
+                        figures.work.observe(begun.elapsed());
+                    }
                     let outcome = result.unwrap_or_else(|error| {
                         tracing::error!(%error, "a reconciliation panicked");
                         Outcome::Retry

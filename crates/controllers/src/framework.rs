@@ -149,7 +149,7 @@ impl Controllers {
             let client = client_for(controller.name());
             let events = Recorder::new(client.clone(), controller.component(), "", clock.clone(), tasks);
             let ctx = Arc::new(Context { client, view: view.clone(), clock: clock.clone(), events });
-            let queue = Arc::new(Queue::new(clock.clone()));
+            let queue = Arc::new(Queue::named(controller.name(), clock.clone()));
             tasks.spawn(controller.name(), work(controller.clone(), ctx.clone(), queue.clone()));
             let (c, q) = (controller.clone(), queue.clone());
             tasks.spawn(controller.name(), async move { c.background(&ctx, &q).await });

@@ -10,14 +10,14 @@ use crate::{
     answer,
     auth::{self, Attributes, Auth, Credentials, Decision, User},
     discovery::Discovery,
+    egress::Egress,
     health::Health,
     http::{
         Peer,
         body::{self, Body},
     },
-    metrics::Metrics,
+    metrics::{Labels, Metrics},
     openapi::OpenApi,
-    proxy::Nodes,
     registry::{Caller, Registry},
     resources,
     route::{Query, RequestInfo},
@@ -25,7 +25,7 @@ use crate::{
 use coracle_api::{Result, Status};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use hyper::body::Incoming;
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -46,8 +46,8 @@ pub struct App {
     pub health: Health,
     /// What it has done.
     pub metrics: Metrics,
-    /// The way to node agents.
-    pub nodes: Nodes,
+    /// The way to nodes, pods and endpoints.
+    pub egress: Egress,
     /// Cancelled when the server stops.
     pub stop: CancellationToken,
 }
@@ -64,6 +64,8 @@ pub struct Ask {
     pub method: Method,
     /// On whose behalf.
     pub caller: Caller,
+    /// From where.
+    pub peer: SocketAddr,
 }
 
 /// Answers one request.
@@ -71,9 +73,10 @@ pub async fn handle(app: Arc<App>, peer: Peer, request: Request<Incoming>) -> Re
     let began = Instant::now();
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let info = RequestInfo::parse(request.method().as_str(), request.uri().path(), &query);
-    let (verb, resource) = (info.verb.clone(), info.resource.clone());
+    let dry_run = query.get("dryRun").is_some_and(|d| d == "All");
+    let labels = Labels::of(&info, request.method(), dry_run, &app.registry.catalog);
     let accept = accept_only(request.headers());
-    let in_flight = app.metrics.begin();
+    let in_flight = app.metrics.begin(&labels);
     let work = go(app.clone(), peer, request, info, query);
     // a panic in one request is that request's failure
     let mut response = match tokio::spawn(work).await {
@@ -89,8 +92,8 @@ pub async fn handle(app: Arc<App>, peer: Peer, request: Request<Incoming>) -> Re
         response.headers_mut().insert("audit-id", id);
     }
     drop(in_flight);
-    app.metrics.end(&verb, &resource, response.status().as_u16(), began.elapsed());
-    response
+    app.metrics.end(&labels, response.status().as_u16(), began.elapsed());
+    app.metrics.follow(&labels, response)
 }
 
 /// Of the headers those that say how a failure is to be told.
@@ -110,7 +113,7 @@ async fn go(
     let user = auth::impersonate(&*app.auth.authorizer, user, request.headers())?;
     authorize(&app, &user, &info, &query)?;
     let (headers, method) = (request.headers().clone(), request.method().clone());
-    let ask = Ask { info, query, headers, method, caller: Caller::new(user) };
+    let ask = Ask { info, query, headers, method, caller: Caller::new(user), peer: peer.address };
     let long = is_long(&ask);
     let work = dispatch(&app, &ask, request);
     let mut response = if long {

@@ -1,8 +1,11 @@
-//! `/healthz`, `/livez`, `/readyz` and `/version`.
+//! `/healthz`, `/livez`, `/readyz` (each as a whole, or check by check) and `/version`.
+//!
+//! The checks have upstream's names where there is such a thing here, so that what is excluded or asked for by name is understood.
 
 use crate::{
     http::body::{self, Body},
     route::Query,
+    storage::Store,
 };
 use http::Response;
 use serde_json::{Value, json};
@@ -11,14 +14,48 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+/// One check: its name, the endpoints that have it, and why it fails.
+struct Check {
+    name: &'static str,
+    endpoints: &'static [&'static str],
+    fails: fn(&Health) -> Option<String>,
+}
+
+const ALL: &[&str] = &["healthz", "livez", "readyz"];
+
+/// All checks, in the order in which they are shown.
+const CHECKS: [Check; 6] = [
+    Check { name: "ping", endpoints: ALL, fails: |_| None },
+    // the log is written by whoever logs; it cannot be blocked apart from everything else
+    Check { name: "log", endpoints: ALL, fails: |_| None },
+    Check { name: "etcd", endpoints: ALL, fails: Health::store_fails },
+    Check { name: "etcd-readiness", endpoints: &["readyz"], fails: Health::store_fails },
+    Check {
+        name: "poststarthook/start-apiserver-admission-initializer",
+        endpoints: ALL,
+        fails: |h| (!h.ready.load(Ordering::Acquire)).then(|| "not finished".into()),
+    },
+    Check {
+        name: "shutdown",
+        endpoints: &["readyz"],
+        fails: |h| h.stopping.load(Ordering::Acquire).then(|| "process is shutting down".into()),
+    },
+];
+
 /// Whether the server works.
 #[derive(Clone, Default)]
 pub struct Health {
     ready: Arc<AtomicBool>,
     stopping: Arc<AtomicBool>,
+    store: Option<Store>,
 }
 
 impl Health {
+    /// That of a server over this store.
+    pub fn new(store: Store) -> Self {
+        Self { store: Some(store), ..Self::default() }
+    }
+
     /// The start has finished: `/readyz` answers from now on.
     pub fn set_ready(&self) {
         self.ready.store(true, Ordering::Release);
@@ -29,45 +66,51 @@ impl Health {
         self.stopping.store(true, Ordering::Release);
     }
 
-    fn checks(&self, endpoint: &str) -> Vec<(&'static str, bool)> {
-        let mut checks = vec![("ping", true), ("log", true), ("etcd", true)];
-        if endpoint != "livez" {
-            checks.push(("poststarthook/start-apiserver", self.ready.load(Ordering::Acquire)));
-        }
-        if endpoint == "readyz" {
-            checks.push(("shutdown", !self.stopping.load(Ordering::Acquire)));
-        }
-        checks
+    fn store_fails(&self) -> Option<String> {
+        self.store.as_ref().and_then(Store::failure)
     }
 
     /// The answer; `parts` is the path, `readyz/ping` asks for one check.
     pub fn answer(&self, parts: &[&str], query: &Query) -> Response<Body> {
         let endpoint = parts[0];
-        let excluded: Vec<&str> = query.all("exclude").collect();
-        let mut checks = self.checks(endpoint);
-        if parts.len() > 1 {
-            let wanted = parts[1..].join("/");
-            checks.retain(|(name, _)| *name == wanted);
-            if checks.is_empty() {
-                return body::text(404, "404 page not found\n");
-            }
+        let checks = CHECKS.iter().filter(|check| check.endpoints.contains(&endpoint));
+        if parts.len() == 1 {
+            return self.all(endpoint, checks, query);
         }
-        let mut lines = String::new();
-        let mut all = true;
-        for (name, ok) in checks {
-            if excluded.contains(&name) {
+        let wanted = parts[1..].join("/");
+        match { checks }.find(|check| check.name == wanted).map(|check| (check.fails)(self)) {
+            Some(None) => body::text(200, "ok"),
+            Some(Some(why)) => body::text(500, format!("internal server error: {why}\n")),
+            None => body::text(404, "404 page not found\n"),
+        }
+    }
+
+    fn all<'a>(&self, endpoint: &str, checks: impl Iterator<Item = &'a Check>, query: &Query) -> Response<Body> {
+        let mut excluded: Vec<&str> = query.all("exclude").collect();
+        excluded.sort_unstable();
+        excluded.dedup();
+        let (mut lines, mut failed) = (String::new(), false);
+        for Check { name, fails, .. } in checks {
+            if let Some(at) = excluded.iter().position(|e| e == name) {
+                excluded.remove(at);
                 lines += &format!("[+]{name} excluded: ok\n");
-            } else if ok {
-                lines += &format!("[+]{name} ok\n");
-            } else {
-                all = false;
+            } else if let Some(why) = fails(self) {
+                // the answer is public, the reason is not
+                tracing::warn!(check = name, why, "{endpoint} check failed");
+                failed = true;
                 lines += &format!("[-]{name} failed: reason withheld\n");
+            } else {
+                lines += &format!("[+]{name} ok\n");
             }
         }
-        match (all, query.get("verbose").is_some()) {
-            (true, false) => body::text(200, "ok"),
-            (true, true) => body::text(200, format!("{lines}{endpoint} check passed\n")),
-            (false, _) => body::text(500, format!("{lines}{endpoint} check failed\n")),
+        if !excluded.is_empty() {
+            let names = excluded.iter().map(|e| format!("{e:?}")).collect::<Vec<_>>().join(",");
+            lines += &format!("warn: some health checks cannot be excluded: no matches for {names}\n");
+        }
+        match (failed, query.get("verbose").is_some()) {
+            (true, _) => body::text(500, format!("{lines}{endpoint} check failed\n")),
+            (false, true) => body::text(200, format!("{lines}{endpoint} check passed\n")),
+            (false, false) => body::text(200, "ok"),
         }
     }
 }
@@ -84,15 +127,51 @@ pub fn version() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http_body_util::BodyExt;
 
-    #[test]
-    fn readyz_waits_for_the_start() {
+    /// What `path?query` answers.
+    async fn check(health: &Health, url: &str) -> String {
+        let (path, query) = url.split_once('?').unwrap_or((url, ""));
+        let response = health.answer(&path.split('/').collect::<Vec<_>>(), &Query::parse(query));
+        let code = response.status().as_u16();
+        let text = response.into_body().collect().await.unwrap().to_bytes();
+        format!("{code} {}", String::from_utf8_lossy(&text).trim_end())
+    }
+
+    #[tokio::test]
+    async fn checks_are_shown_as_upstream_shows_them() {
+        const STARTED: &str = "poststarthook/start-apiserver-admission-initializer";
         let health = Health::default();
-        let code = |path: &str| health.answer(&[path], &Query::default()).status().as_u16();
-        assert_eq!((code("livez"), code("readyz")), (200, 500));
+        let all = |start: &str, rest: &str| format!("[+]ping ok\n[+]log ok\n[+]etcd ok\n{start}{rest}");
+        let starting = format!("[-]{STARTED} failed: reason withheld\n");
+        for (url, expected) in [
+            ("livez/ping", "200 ok".to_string()),
+            ("readyz/etcd", "200 ok".into()),
+            ("livez/shutdown", "404 404 page not found".into()),
+            ("livez", format!("500 {}", all(&starting, "livez check failed"))),
+        ] {
+            assert_eq!(check(&health, url).await, expected, "{url}");
+        }
+        let url = format!("readyz/{STARTED}");
+        assert_eq!(check(&health, &url).await, "500 internal server error: not finished");
         health.set_ready();
-        assert_eq!((code("livez"), code("readyz")), (200, 200));
+        let started = format!("[+]{STARTED} ok\n");
+        for (url, expected) in [
+            ("readyz", "200 ok".to_string()),
+            ("livez?verbose", format!("200 {}", all(&started, "livez check passed"))),
+            (
+                "healthz?verbose&exclude=log&exclude=none&exclude=all",
+                format!(
+                    "200 {}warn: some health checks cannot be excluded: no matches for \"all\",\"none\"\nhealthz check passed",
+                    all(&started, "").replace("log ok", "log excluded: ok")
+                ),
+            ),
+        ] {
+            assert_eq!(check(&health, url).await, expected, "{url}");
+        }
         health.set_stopping();
-        assert_eq!((code("livez"), code("readyz")), (200, 500));
+        assert_eq!(check(&health, "livez").await, "200 ok");
+        assert_eq!(check(&health, "readyz?exclude=shutdown").await, "200 ok");
+        assert_eq!(check(&health, "readyz/shutdown").await, "500 internal server error: process is shutting down");
     }
 }

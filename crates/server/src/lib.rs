@@ -15,6 +15,7 @@ mod client;
 pub mod custom;
 mod decode;
 mod discovery;
+pub mod egress;
 mod flow_control;
 mod frames;
 mod health;

@@ -22,6 +22,7 @@ use coracle_api::{
 };
 use coracle_client::View;
 use coracle_kinds::Action;
+use futures::StreamExt as _;
 use http::{HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -180,7 +181,10 @@ fn start_watch(app: &App, ask: &Ask, served: Arc<Served>, target: Target<'_>) ->
     }
     let teller = Teller::new(served, accepted, Include::parse(ask.query.get("includeObject"))?);
     let frames: body::Pieces = match Watch::begin(&app.registry.store, want, app.stop.clone()) {
-        Ok(watch) => Box::pin(watch::told(watch, teller)),
+        Ok(watch) => {
+            let sent = app.metrics.watched(&ask.info);
+            Box::pin(watch::told(watch, teller).inspect(move |_| sent.increment()))
+        }
         // as upstream's watch cache: the watch begins, and says that it cannot go on
         Err(status) => {
             let frame = teller.error(&status);
@@ -351,7 +355,8 @@ async fn subresource(
 ) -> Result<Response<Body>> {
     let Some(sub) = target.served.kind.subresource(target.subresource) else { return Err(not_served()) };
     let verb = ask.info.verb.as_str();
-    if !sub.verbs.contains(&verb) {
+    let passed_on = matches!(sub.action, Action::Proxy) && proxy::takes(&ask.method);
+    if !sub.verbs.contains(&verb) && !passed_on {
         return Err(Status::method_not_allowed());
     }
     let (registry, of) = (&app.registry, Schema::builtin().type_named(sub.schema));

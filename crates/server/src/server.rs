@@ -9,12 +9,12 @@ use crate::{
     client::LocalClient,
     custom,
     discovery::Discovery,
+    egress::Egress,
     flow_control,
     health::Health,
     http,
     metrics::Metrics,
     openapi::OpenApi,
-    proxy::Nodes,
     registry::{
         Registry,
         allocate::{Allocator, Cidr},
@@ -163,14 +163,16 @@ impl Server {
             paging: Paging::default(),
         });
         let authority = pki.authority().certificate_pem();
+        let health = Health::new(registry.store.clone());
         let app = Arc::new(App {
             registry,
             auth,
             discovery: Discovery::new(&catalog, &SocketAddr::new(advertise, address.port()).to_string()),
             openapi: OpenApi::new(&catalog),
-            health: Health::default(),
+            health,
             metrics: Metrics::default(),
-            nodes: Nodes::new(tls::client_config(&authority, Some(calling.clone()))?),
+            egress: Egress::new(view.clone(), tls::client_config(&authority, Some(calling.clone()))?)
+                .map_err(coracle_pki::Error::from)?,
             stop: tasks.token(),
         });
         let acceptor =

@@ -156,6 +156,8 @@ impl Default for Options {
 pub(crate) struct Shared<T: Stored> {
     pub snapshot: RwLock<Snapshot<T>>,
     pub logs: log::Logs<T>,
+    /// Why the last write failed.
+    pub failure: RwLock<Option<String>>,
 }
 
 /// The store. Cheap to clone; the writer ends when the last clone is dropped.
@@ -193,7 +195,11 @@ impl<T: Stored> Store<T> {
         })?;
         snapshot.fill(values);
         snapshot.set_revision(revision);
-        let shared = Arc::new(Shared { snapshot: RwLock::new(snapshot), logs: log::Logs::new(revision, &options) });
+        let shared = Arc::new(Shared {
+            snapshot: RwLock::new(snapshot),
+            logs: log::Logs::new(revision, &options),
+            failure: RwLock::default(),
+        });
         let (queue, requests) = std::sync::mpsc::channel();
         let writer = writer::Writer::new(engine, shared.clone(), options.batch);
         std::thread::Builder::new()
@@ -211,6 +217,11 @@ impl<T: Stored> Store<T> {
     /// The revision of the last commit.
     pub fn revision(&self) -> u64 {
         self.shared.snapshot.read().revision()
+    }
+
+    /// Why the last write failed; `None`: it did not.
+    pub fn failure(&self) -> Option<String> {
+        self.shared.failure.read().clone()
     }
 
     /// Does all of `ops`, in order, or nothing. Each operation gets a revision of its own. Completes when it is on disk.

@@ -54,7 +54,12 @@ impl<T: Stored> Writer<T> {
     fn finish(&mut self, batch: Batch<T>) {
         let Batch { mut next, revision, records, events, done } = batch;
         if !records.is_empty() {
-            if let Err(why) = self.engine.append(&records, revision) {
+            let written = self.engine.append(&records, revision);
+            // read at every health check: written only when it changes
+            if written.is_err() || self.shared.failure.read().is_some() {
+                *self.shared.failure.write() = written.as_ref().err().map(ToString::to_string);
+            }
+            if let Err(why) = written {
                 for (reply, _) in done {
                     let _ = reply.send(Err(Rejected::Disk(why.clone())));
                 }

@@ -87,7 +87,8 @@ async fn review(node: &Node, token: &str) -> Result<User> {
 /// What a request is to the authorizer, as upstream's kubelet maps it.
 fn attributes(method: &Method, path: &str) -> (&'static str, &'static str) {
     let verb = match *method {
-        Method::POST => "create",
+        // a tunnel into a pod, as exec and port-forward are
+        Method::POST | Method::CONNECT => "create",
         Method::PUT => "update",
         Method::PATCH => "patch",
         Method::DELETE => "delete",
@@ -112,6 +113,7 @@ mod tests {
             (Method::GET, "/stats/summary", ("get", "stats")),
             (Method::GET, "/metrics/cadvisor", ("get", "metrics")),
             (Method::POST, "/exec/a/b/c", ("create", "proxy")),
+            (Method::CONNECT, "", ("create", "proxy")),
             (Method::GET, "/containerLogs/a/b/c", ("get", "proxy")),
         ] {
             assert_eq!(attributes(&method, path), expected, "{path}");

@@ -12,6 +12,7 @@ mod query;
 mod sessions;
 mod spdy;
 mod stats;
+mod tunnel;
 mod upgrade;
 
 use crate::{Error, context::Node, node::serving};
@@ -121,7 +122,8 @@ async fn handle(node: Arc<Node>, caller: Caller, request: Request<Incoming>) -> 
     if let Err(status) = caller.authorize(&node, &request).await {
         return failure(&status);
     }
-    let tunnel = matches!(request.uri().path().split('/').nth(1), Some("exec" | "attach" | "portForward"));
+    let tunnel = request.method() == Method::CONNECT
+        || matches!(request.uri().path().split('/').nth(1), Some("exec" | "attach" | "portForward"));
     match route(node, request).await {
         Ok(response) => response,
         // clients print this text behind "unable to upgrade connection: "
@@ -136,6 +138,9 @@ fn refused(status: &Status) -> Response<Body> {
 }
 
 async fn route(node: Arc<Node>, request: Request<Incoming>) -> Result<Response<Body>> {
+    if request.method() == Method::CONNECT {
+        return tunnel::serve(node, request).await;
+    }
     let path = request.uri().path().to_string();
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     let query = Query::parse(request.uri().query().unwrap_or_default());
