@@ -5,7 +5,7 @@
 use crate::spec;
 use coracle_api::{Resource, Result};
 use coracle_client::{Kept, Reflector, Selection, View};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, Secret};
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -133,6 +133,7 @@ impl References {
 /// Everything that a pod refers to.
 pub fn of(pod: &Pod) -> BTreeSet<Reference> {
     let namespace = spec::namespace(pod);
+    let ephemeral: Vec<Container> = spec::ephemeral::all(pod).iter().map(spec::ephemeral::container).collect();
     let spec = spec::of(pod);
     let mut found = BTreeSet::new();
     let mut add = |source, name: &str| {
@@ -159,7 +160,7 @@ pub fn of(pod: &Pod) -> BTreeSet<Reference> {
     for secret in spec.image_pull_secrets.iter().flatten() {
         add(Source::Secret, &secret.name);
     }
-    for container in spec.init_containers.iter().flatten().chain(&spec.containers) {
+    for container in spec.init_containers.iter().flatten().chain(&spec.containers).chain(&ephemeral) {
         for source in container.env_from.iter().flatten() {
             if let Some(map) = &source.config_map_ref {
                 add(Source::ConfigMap, &map.name);

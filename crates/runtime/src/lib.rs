@@ -180,6 +180,9 @@ pub struct ContainerSpec {
     /// Standard input ends when the first attachment does.
     #[serde(default)]
     pub stdin_once: bool,
+    /// A running container of the sandbox whose processes it sees and is seen by (its pid namespace).
+    #[serde(default)]
+    pub pid_target: Option<String>,
     /// Log file, relative to the sandbox's `log_dir` (`<container>/<attempt>.log`), in CRI format.
     pub log_path: PathBuf,
     /// Signal to stop with; empty: the image's, else SIGTERM.

@@ -199,6 +199,12 @@ impl Planner<'_> {
             }
             return;
         }
+        // wherever the pod stands: those who debug it may want to see why it does not get on
+        for container in spec::ephemeral::all(pod) {
+            if observed.latest(&container.name).is_none() {
+                self.start(&container.name, 0, None);
+            }
+        }
         match self.init() {
             Init::Pending => {}
             Init::Failed => self.end(30, Action::StopSandbox),
@@ -467,6 +473,19 @@ mod tests {
         check(case(side(), &["s exited 1", "i exited 0", "a running"]), "start s 1");
         check(case(side(), &["s running", "i exited 0", "a exited 0"]), "stop s 30");
         check(case(side(), &["s exited 0", "i exited 0", "a exited 0"]), "stop-sandbox");
+    }
+
+    #[test]
+    fn ephemeral_containers_start_once() {
+        let spec =
+            || json!({"restartPolicy": "Never", "containers": [{"name": "a"}], "ephemeralContainers": [{"name": "e"}]});
+        let stuck = || json!({"initContainers": [{"name": "i"}], "containers": [{"name": "a"}], "ephemeralContainers": [{"name": "e"}]});
+        check(case(spec(), &["a running"]), "start e 0");
+        check(case(spec(), &["a running", "e running"]), "");
+        check(case(spec(), &["a running", "e exited 1"]), "");
+        check(case(stuck(), &["i running"]), "start e 0");
+        check(case(spec(), &["a exited 0", "e running"]), "stop e 30");
+        check(case(spec(), &["a exited 0", "e exited 0"]), "stop-sandbox");
     }
 
     #[test]

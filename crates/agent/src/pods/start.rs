@@ -64,13 +64,18 @@ impl Sources for Known<'_> {
 pub(super) async fn run(request: Request) -> Result<(), Waiting> {
     let Request { node, pod, name, .. } = &request;
     let Some(container) = spec::container(pod, name) else { return Ok(()) };
+    let container = &*container;
     let image = image::ensure(node, pod, container, &request.pulls).await?;
     let fail = |reason: &str, message: String| {
         event(node, pod, name, EventType::Warning, "Failed", &format!("Error: {message}"));
         let until = node.clock.now() + SignedDuration::from_secs(10);
         Waiting { reason: reason.into(), message, until: Some(until) }
     };
-    let created = match configure(&request, container, &image) {
+    let configured = match target(&request).await {
+        Ok(target) => configure(&request, container, &image).map(|spec| ContainerSpec { pid_target: target, ..spec }),
+        Err(message) => Err(message),
+    };
+    let created = match configured {
         Ok(spec) => node.runtime.create_container(&request.sandbox, spec).await,
         Err(message) => return Err(fail("CreateContainerConfigError", message)),
     };
@@ -84,6 +89,17 @@ pub(super) async fn run(request: Request) -> Result<(), Waiting> {
     event(node, pod, name, EventType::Normal, "Started", &format!("Started container {name}"));
     node.pods.nudge(spec::uid(pod));
     post_start(&request, container, &id).await
+}
+
+/// The container whose processes an ephemeral container is to see.
+async fn target(request: &Request) -> Result<Option<String>, String> {
+    let ephemeral = spec::ephemeral::find(&request.pod, &request.name);
+    let Some(target) = ephemeral.and_then(|c| c.target_container_name.as_deref()).filter(|t| !t.is_empty()) else {
+        return Ok(None);
+    };
+    let all = request.node.runtime.containers(Some(&request.sandbox)).await.map_err(|e| e.to_string())?;
+    let found = all.into_iter().find(|c| c.spec.name == target && c.state == ContainerState::Running);
+    found.map(|c| Some(c.id)).ok_or_else(|| format!("unable to find target container {target:?}"))
 }
 
 async fn post_start(request: &Request, container: &Container, id: &str) -> Result<(), Waiting> {
@@ -134,6 +150,7 @@ fn configure(request: &Request, container: &Container, image: &Image) -> Result<
         security,
         tty: container.tty == Some(true),
         stdin: container.stdin == Some(true),
+        pid_target: None,
         log_path: PathBuf::from(name).join(format!("{attempt}.log")),
         stdin_once: container.stdin_once == Some(true),
         stop_signal: stop_signal(container),
@@ -249,7 +266,8 @@ pub(super) fn read_message(node: &Node, pod: &Pod, found: &mut Found) {
     let mut text = fs::read(path).unwrap_or_default();
     text.truncate(MESSAGE_LIMIT);
     found.message = String::from_utf8_lossy(&text).into_owned();
-    let policy = spec::container(pod, &found.spec.name).and_then(|c| c.termination_message_policy.as_deref());
+    let container = spec::container(pod, &found.spec.name);
+    let policy = container.as_ref().and_then(|c| c.termination_message_policy.as_deref());
     if found.message.is_empty() && policy == Some("FallbackToLogsOnError") && found.exit_code != Some(0) {
         let log = log_dir(node, pod).join(&found.spec.log_path);
         found.message = crate::logs::last_lines(&log, 80, 2048);

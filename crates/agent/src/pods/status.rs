@@ -38,6 +38,24 @@ pub struct Facts<'a> {
     pub now: Timestamp,
 }
 
+/// Which list of the pod a container is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Init,
+    Main,
+    Ephemeral,
+}
+
+impl Kind {
+    fn statuses(self) -> &'static str {
+        match self {
+            Self::Init => "initContainerStatuses",
+            Self::Main => "containerStatuses",
+            Self::Ephemeral => "ephemeralContainerStatuses",
+        }
+    }
+}
+
 /// RFC 3339 in whole seconds.
 pub fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
@@ -48,8 +66,13 @@ pub fn build(facts: &Facts<'_>) -> Value {
     let pod = facts.pod;
     let pod_spec = spec::of(pod);
     let initialized = initialized(facts);
-    let init: Vec<Value> = spec::init_containers(pod).iter().map(|c| container(facts, c, true, initialized)).collect();
-    let main: Vec<Value> = pod_spec.containers.iter().map(|c| container(facts, c, false, initialized)).collect();
+    let all = |list: &[Container], kind| -> Vec<Value> {
+        list.iter().map(|c| container(facts, c, kind, initialized)).collect()
+    };
+    let init = all(spec::init_containers(pod), Kind::Init);
+    let main = all(&pod_spec.containers, Kind::Main);
+    let ephemeral: Vec<Container> = spec::ephemeral::all(pod).iter().map(spec::ephemeral::container).collect();
+    let ephemeral = all(&ephemeral, Kind::Ephemeral);
     let phase = phase(facts, &init, &main);
     let mut status = json!({
         "phase": phase,
@@ -62,6 +85,9 @@ pub fn build(facts: &Facts<'_>) -> Value {
     });
     if !init.is_empty() {
         status["initContainerStatuses"] = json!(init);
+    }
+    if !ephemeral.is_empty() {
+        status["ephemeralContainerStatuses"] = json!(ephemeral);
     }
     if !facts.pod_ips.is_empty() {
         status["podIP"] = json!(facts.pod_ips[0]);
@@ -108,9 +134,9 @@ fn initialized(facts: &Facts<'_>) -> bool {
         })
 }
 
-fn old_status<'a>(facts: &Facts<'a>, name: &str, init: bool) -> &'a Value {
+fn old_status<'a>(facts: &Facts<'a>, name: &str, kind: Kind) -> &'a Value {
     static NONE: Value = Value::Null;
-    let list = &facts.old[if init { "initContainerStatuses" } else { "containerStatuses" }];
+    let list = &facts.old[kind.statuses()];
     list.as_array().and_then(|l| l.iter().find(|s| s["name"] == name)).unwrap_or(&NONE)
 }
 
@@ -133,9 +159,9 @@ fn terminated(found: &Found) -> Value {
 }
 
 /// One entry of `containerStatuses`.
-fn container(facts: &Facts<'_>, container: &Container, init: bool, initialized: bool) -> Value {
+fn container(facts: &Facts<'_>, container: &Container, kind: Kind, initialized: bool) -> Value {
     let name = &container.name;
-    let old = old_status(facts, name, init);
+    let old = old_status(facts, name, kind);
     let found = facts.observed.latest(name);
     let previous = facts.observed.previous(name);
     let waiting = facts.waiting.get(name);
@@ -157,8 +183,8 @@ fn container(facts: &Facts<'_>, container: &Container, init: bool, initialized: 
                 Some(why) => json!({"waiting": {"reason": why.reason, "message": why.message}}),
                 // containers whose records are gone keep what was reported of them
                 None if other.is_none() && old["state"].get("terminated").is_some() => old["state"].clone(),
-                None if init || initialized => {
-                    let reason = if spec::init_containers(facts.pod).is_empty() {
+                None if kind != Kind::Main || initialized => {
+                    let reason = if kind == Kind::Ephemeral || spec::init_containers(facts.pod).is_empty() {
                         "ContainerCreating"
                     } else {
                         "PodInitializing"
@@ -171,9 +197,11 @@ fn container(facts: &Facts<'_>, container: &Container, init: bool, initialized: 
     };
     let running = found.filter(|c| c.state == ContainerState::Running);
     let health = running.and_then(|c| facts.health.get(&c.id));
-    let ready = match init && !spec::is_sidecar(container) {
-        true => succeeded(found),
-        false => health.is_some_and(|h| h.ready),
+    let ready = match kind {
+        Kind::Init if !spec::is_sidecar(container) => succeeded(found),
+        // nobody waits for it
+        Kind::Ephemeral => false,
+        Kind::Init | Kind::Main => health.is_some_and(|h| h.ready),
     };
     let restarts = found.map_or(old["restartCount"].as_i64().unwrap_or(0), |c| i64::from(c.spec.attempt));
     let annotation = |key: &str| found.and_then(|c| c.spec.annotations.get(key));
@@ -183,11 +211,13 @@ fn container(facts: &Facts<'_>, container: &Container, init: bool, initialized: 
         "state": state,
         "lastState": last.map_or(json!({}), |l| json!({"terminated": l})),
         "ready": ready,
-        "started": health.is_some_and(|h| h.started),
         "restartCount": restarts,
         "image": image,
         "imageID": annotation(IMAGE_ID).cloned().unwrap_or_default(),
     });
+    if kind != Kind::Ephemeral {
+        status["started"] = json!(health.is_some_and(|h| h.started));
+    }
     if let Some(c) = found {
         status["containerID"] = json!(format!("coracle://{}", c.id));
     } else if let Some(id) = old["containerID"].as_str() {

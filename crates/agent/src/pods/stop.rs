@@ -12,7 +12,7 @@ pub(super) async fn run(node: &Node, pod: &Pod, name: &str, id: &str, grace: i64
     let begun = node.clock.now();
     if let Some(container) = spec::container(pod, name)
         && let Some(hook) = container.lifecycle.as_ref().and_then(|l| l.pre_stop.as_ref())
-        && let Err(error) = hooks::run(node, container, id, hook, ip.as_deref(), grace).await
+        && let Err(error) = hooks::run(node, &container, id, hook, ip.as_deref(), grace).await
     {
         event(node, pod, name, EventType::Warning, "FailedPreStopHook", &format!("PreStopHook failed: {error}"));
     }

@@ -173,6 +173,8 @@ impl Worker {
             && !Arc::ptr_eq(&pod, &self.pod)
         {
             self.pod = pod;
+            // what ephemeral containers refer to was not there before
+            self.node.references.hold(&self.pod);
             self.old_status = object.value()["status"].take();
             self.reported = None;
         }
@@ -360,7 +362,7 @@ impl Worker {
                 if let (Some(container), Some(error)) = (spec::container(&pod, &name), self.errors.get_mut(&name))
                     && error.reason == "ErrImagePull"
                 {
-                    *error = image::backing_off(&self.node, &pod, container, error);
+                    *error = image::backing_off(&self.node, &pod, &container, error);
                 }
             }
             Done::Stopped(id) => {
@@ -544,6 +546,8 @@ pub(crate) fn event(node: &Node, pod: &Pod, container: &str, kind: EventType, re
     };
     if spec::init_containers(pod).iter().any(|c| c.name == container) {
         about = about.init_container(container);
+    } else if spec::ephemeral::find(pod, container).is_some() {
+        about = about.ephemeral_container(container);
     } else if !container.is_empty() {
         about = about.container(container);
     }

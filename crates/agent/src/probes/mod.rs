@@ -90,7 +90,7 @@ impl Probes {
             {
                 let begun = found.started.unwrap_or(found.created);
                 let probed =
-                    begin(container, was_ready(&found.id), self.node.clock.now().duration_since(begun).as_secs());
+                    begin(&container, was_ready(&found.id), self.node.clock.now().duration_since(begun).as_secs());
                 self.containers.insert(found.id.clone(), probed);
             }
             let Some(probed) = self.containers.get_mut(&found.id) else { continue };
@@ -187,7 +187,7 @@ impl Task {
 
     async fn once(&self) -> Outcome {
         match spec::container(&self.pod, &self.container) {
-            Some(container) => check::run(&self.node, container, &self.id, &self.probe, &self.ip).await,
+            Some(container) => check::run(&self.node, &container, &self.id, &self.probe, &self.ip).await,
             None => Outcome::Failure("the container is gone".into()),
         }
     }

@@ -5,7 +5,7 @@ use k8s_openapi::{
     api::core::v1::{Container, Pod, ResourceFieldSelector},
     apimachinery::pkg::api::resource::Quantity,
 };
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// What the pod's own object does not say in time: addresses of node and pod.
 #[derive(Clone, Debug, Default)]
@@ -59,7 +59,7 @@ pub fn resource(
 ) -> Result<String, String> {
     let container = match selector.container_name.as_deref().filter(|n| !n.is_empty()) {
         Some(name) => super::container(pod, name).ok_or_else(|| format!("container {name} not found"))?,
-        None => own,
+        None => Cow::Borrowed(own),
     };
     let (kind, name) = selector
         .resource

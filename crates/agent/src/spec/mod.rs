@@ -1,6 +1,7 @@
 //! From a pod's spec to what the runtime takes: pure functions, no I/O.
 
 pub mod env;
+pub mod ephemeral;
 pub mod expand;
 pub mod fieldref;
 pub mod files;
@@ -11,6 +12,7 @@ pub mod resources;
 pub mod security;
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use std::borrow::Cow;
 
 /// A pod's spec; pods from the API always have one.
 pub fn of(pod: &Pod) -> &PodSpec {
@@ -28,9 +30,10 @@ pub fn init_containers(pod: &Pod) -> &[Container] {
     of(pod).init_containers.as_deref().unwrap_or_default()
 }
 
-/// A container of a pod by name, init containers too.
-pub fn container<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
-    init_containers(pod).iter().chain(&of(pod).containers).find(|c| c.name == name)
+/// A container of a pod by name, of whatever kind.
+pub fn container<'a>(pod: &'a Pod, name: &str) -> Option<Cow<'a, Container>> {
+    let found = init_containers(pod).iter().chain(&of(pod).containers).find(|c| c.name == name);
+    found.map(Cow::Borrowed).or_else(|| ephemeral::find(pod, name).map(|c| Cow::Owned(ephemeral::container(c))))
 }
 
 /// Whether a container of this name has a standard input to attach to.

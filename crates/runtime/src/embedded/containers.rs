@@ -54,6 +54,14 @@ impl EmbeddedRuntime {
             (entry.sandbox.clone(), entry.directory.clone(), entry.cgroup.clone(), entry.processes.pause)
         };
         let spec = &container.spec;
+        let target = spec.pid_target.as_deref().map(|id| self.mirror.container(id)).transpose()?;
+        let pid_of = match target {
+            Some(Container { pid: Some(pid), .. }) => Some(pid),
+            Some(gone) => {
+                return Err(Error::Container(format!("target container {:?} is not running", gone.spec.name)));
+            }
+            None => pause,
+        };
         let image = self.images.find(&spec.image)?.ok_or_else(|| Error::NotFound(format!("image {}", spec.image)))?;
         let directory = container_directory(&sandbox_directory, &container.id);
         let cgroup = format!("{pod_cgroup}/{}", container.id);
@@ -68,7 +76,7 @@ impl EmbeddedRuntime {
             root: &directory.join("rootfs"),
             shm: shm.as_deref(),
             cgroup: &cgroup,
-            pause,
+            pause: pid_of,
             unified: self.cgroups.unified,
             capabilities: capabilities(),
             devices: if spec.security.privileged { devices(Path::new("/dev")) } else { Vec::new() },
@@ -82,7 +90,7 @@ impl EmbeddedRuntime {
             tty: spec.tty,
             stdin: spec.stdin,
             stdin_once: spec.stdin_once,
-            own_pid_namespace: sandbox.spec.pid == Namespace::Container,
+            own_pid_namespace: sandbox.spec.pid == Namespace::Container && spec.pid_target.is_none(),
         };
         Ok(Plan { directory, config, launch })
     }

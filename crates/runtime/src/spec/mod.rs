@@ -46,7 +46,7 @@ pub struct Input<'a> {
     pub shm: Option<&'a Path>,
     /// Its cgroup.
     pub cgroup: &'a str,
-    /// Process 1 of the pod's shared pid namespace.
+    /// A process of the pid namespace to live in: process 1 of the pod's shared one, or that of another container.
     pub pause: Option<u32>,
     /// Whether the machine has cgroup version 2.
     pub unified: bool,
@@ -164,7 +164,9 @@ fn namespaces(input: &Input<'_>) -> Value {
     let mut list = vec![json!({"type": "mount"})];
     match (&input.sandbox.pid, input.pause) {
         (Namespace::Node, _) => {}
-        (Namespace::Pod, Some(pause)) => list.push(json!({"type": "pid", "path": format!("/proc/{pause}/ns/pid")})),
+        (Namespace::Pod | Namespace::Container, Some(pause)) => {
+            list.push(json!({"type": "pid", "path": format!("/proc/{pause}/ns/pid")}))
+        }
         (Namespace::Pod | Namespace::Container, _) => list.push(json!({"type": "pid"})),
     }
     // With version 1 the host's cgroup namespace is what containers expect.
