@@ -205,13 +205,15 @@ pub(super) struct Packer {
 impl Packer {
     /// An empty block: the number 0, stored as it is.
     pub(super) fn empty(&mut self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(11);
+        let mut out = Vec::with_capacity(16);
         if !std::mem::replace(&mut self.begun, true) {
             // zlib, a window of 32 KiB, no dictionary
             out.extend_from_slice(&[0x78, 0x01]);
         }
         // not the last block, stored; its length, and again with all bits turned round
         out.extend_from_slice(&[0, 4, 0, 0xfb, 0xff, 0, 0, 0, 0]);
+        // an empty one, as a flush ends: before it Go's reader does not give out what it has
+        out.extend_from_slice(&[0, 0, 0, 0xff, 0xff]);
         out
     }
 }
@@ -280,7 +282,9 @@ mod tests {
     fn replies_have_no_headers() {
         let (mut packer, mut unpacker) = (Packer::default(), Unpacker::new());
         for _ in 0..3 {
-            assert_eq!(unpacker.unpack(&packer.empty()).unwrap(), Headers::default());
+            let block = packer.empty();
+            assert!(block.ends_with(&[0, 0, 0xff, 0xff]), "flushed");
+            assert_eq!(unpacker.unpack(&block).unwrap(), Headers::default());
         }
     }
 }
