@@ -1,15 +1,9 @@
 //! Somebody else's database: etcd as Debian packs it, three members that find each other by name, each on its own volume.
 
-use super::{node, ready_pods, text, uid};
+use super::{image, node, ready_pods, text, uid};
 use coracle_testkit::{Kubectl, LIMIT, World, in_world, until};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-use std::{
-    collections::BTreeSet,
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 const ETCD: &str = "
 apiVersion: v1
@@ -62,59 +56,12 @@ spec:
         resources: {requests: {storage: 64Mi}}
 ";
 
-/// The files of a program: itself, and the libraries that the loader finds for it.
-fn with_libraries(program: &Path) -> BTreeSet<PathBuf> {
-    let listed = std::process::Command::new("ldd").arg(program).output().unwrap();
-    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
-    text.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect()
-}
-
-fn digest(bytes: &[u8]) -> String {
-    hex::encode(Sha256::digest(bytes))
-}
-
-fn append(tar: &mut tar::Builder<impl Write>, path: &str, bytes: &[u8], mode: u32) {
-    let mut header = tar::Header::new_gnu();
-    header.set_size(bytes.len() as u64);
-    header.set_mode(mode);
-    tar.append_data(&mut header, path.trim_start_matches('/'), bytes).unwrap();
-}
-
-/// An OCI archive with etcd as Debian's packages have it, and nothing else.
+/// An archive with etcd as Debian's packages have it, and nothing else.
 fn archive(world: &World) -> PathBuf {
-    let mut layer = tar::Builder::new(Vec::new());
-    let mut libraries = BTreeSet::new();
-    for program in ["etcd", "etcdctl"] {
-        let file = world.tool("etcd").join("usr/bin").join(program);
-        append(&mut layer, &format!("usr/bin/{program}"), &fs::read(&file).unwrap(), 0o755);
-        libraries.extend(with_libraries(&file));
-    }
-    for library in libraries {
-        append(&mut layer, library.to_str().unwrap(), &fs::read(&library).unwrap(), 0o755);
-    }
-    let layer = layer.into_inner().unwrap();
-    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
-    let config = json!({
-        "architecture": architecture, "os": "linux",
-        "config": {"Env": ["PATH=/usr/bin", "ETCDCTL_API=3"], "Entrypoint": ["/usr/bin/etcd"]},
-        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", digest(&layer))]},
-    });
-    let path = world.dir().join("etcd.tar");
-    let mut out = tar::Builder::new(fs::File::create(&path).unwrap());
-    let mut blob = |kind: &str, bytes: &[u8]| {
-        append(&mut out, &format!("blobs/sha256/{}", digest(bytes)), bytes, 0o644);
-        json!({"mediaType": format!("application/vnd.oci.image.{kind}"), "digest": format!("sha256:{}", digest(bytes)), "size": bytes.len()})
-    };
-    let layer = blob("layer.v1.tar", &layer);
-    let config = blob("config.v1+json", config.to_string().as_bytes());
-    let manifest = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": config, "layers": [layer]});
-    let mut manifest = blob("manifest.v1+json", manifest.to_string().as_bytes());
-    manifest["annotations"] = json!({"org.opencontainers.image.ref.name": "coracle.dev/etcd:test", "io.containerd.image.name": "coracle.dev/etcd:test"});
-    let index = json!({"schemaVersion": 2, "manifests": [manifest]});
-    append(&mut out, "index.json", index.to_string().as_bytes(), 0o644);
-    append(&mut out, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#, 0o644);
-    out.into_inner().unwrap();
-    path
+    let bin = world.tool("etcd").join("usr/bin");
+    let programs = ["etcd", "etcdctl"].map(|program| (bin.join(program), format!("usr/bin/{program}")));
+    let config = json!({"Env": ["PATH=/usr/bin", "ETCDCTL_API=3"], "Entrypoint": ["/usr/bin/etcd"]});
+    image::archive(world, "coracle.dev/etcd:test", &programs, &config)
 }
 
 /// etcdctl in a member, over its own endpoint.

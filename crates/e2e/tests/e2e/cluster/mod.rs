@@ -5,10 +5,14 @@ mod bench;
 mod chart;
 mod collector;
 mod db;
+mod debug;
 mod etcd;
+mod image;
 mod images;
 mod pair;
+mod proxies;
 mod restart;
+mod tunnels;
 mod up;
 mod web;
 

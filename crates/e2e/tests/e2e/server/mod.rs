@@ -2,6 +2,7 @@
 
 mod custom;
 mod disk;
+mod health;
 mod kill;
 mod objects;
 mod refusals;
