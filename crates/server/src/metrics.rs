@@ -366,7 +366,7 @@ mod tests {
 
     #[test]
     fn requests_are_labelled_as_upstream_labels_them() {
-        let catalog = Catalog::built_in();
+        let catalog = Catalog::default();
         for (method, url, expected) in [
             (Method::GET, "/api/v1/namespaces/a/pods/p", "GET||v1|pods||resource"),
             (Method::GET, "/api/v1/namespaces/a/pods", "LIST||v1|pods||namespace"),
