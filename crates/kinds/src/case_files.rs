@@ -134,10 +134,10 @@ fn outcome(case: &str) -> Vec<String> {
         let (named, assignments) = rest.split_once(' ').unwrap_or((rest, ""));
         let mut before = plain(named);
         change(&mut before, assignments);
-        return filled_in(&before, &created(kind(named), named, assignments));
+        return filled_in(&before, &created(kind(named).storage(), named, assignments));
     }
     let (named, part) = target(word);
-    let kind = kind(named);
+    let kind = kind(named).storage();
     let errors = match rest.split_once("->") {
         None => kind.validate(&created(kind, named, rest)),
         Some((before, after)) => {

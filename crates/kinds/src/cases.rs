@@ -71,7 +71,7 @@ pub(crate) fn plain(named: &str) -> Value {
         "batch/jobs" => json!({"metadata": {"uid": "u"}, "spec": {"template": passing}}),
         "batch/cronjobs" => json!({"spec": {"schedule": "* * * * *", "jobTemplate": {"spec": {"template": passing}}}}),
         "autoscaling/horizontalpodautoscalers" => {
-            json!({"spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "d"}}})
+            json!({"spec": {"maxReplicas": 3, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}}})
         }
         _ => groups::plain(named),
     };

@@ -141,6 +141,14 @@ pub const PARTITIONED: &[Field] =
 pub const PARTITIONED_STRATEGY: &[Field] =
     &[Field("Type", "type", Show::Text), Field("RollingUpdate", "rollingUpdate", Show::Of(PARTITIONED))];
 
+/// `policy.PodDisruptionBudgetSpec`.
+pub const BUDGET: &[Field] = &[
+    Field("MinAvailable", "minAvailable", Show::Null),
+    Field("Selector", "selector", Show::Null),
+    Field("MaxUnavailable", "maxUnavailable", Show::Null),
+    Field("UnhealthyPodEvictionPolicy", "unhealthyPodEvictionPolicy", Show::Null),
+];
+
 /// `core.NodeSelectorTerm` and what is in it.
 pub fn node_selector_term(term: &Value) -> String {
     let list = |field: &str| match term[field].as_array() {

@@ -1,8 +1,9 @@
 //! HorizontalPodAutoscaler, version 2: the stored form.
 
+use super::validate;
 use crate::check::{Check, path};
 use crate::column::{AGE, Column, NAME, items, number, or_none, string, string_or};
-use crate::descriptor::{Kind, Rules, Subresource};
+use crate::descriptor::{Kind, Part, Rules, Subresource};
 use crate::fields::{default, ensure, set, within};
 use coracle_api::{FieldError, Status};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -105,27 +106,15 @@ impl Rules for ScalerRules {
     }
 
     fn validate(&self, object: &Value) -> Vec<FieldError> {
-        Check::run(|check| {
-            let (at, spec) = (path("spec"), &object["spec"]);
-            let (least, most) = (number(&spec["minReplicas"]), number(&spec["maxReplicas"]));
-            if least < 1 {
-                check.invalid(at.field("minReplicas"), &spec["minReplicas"], "must be greater than or equal to 1");
+        Check::run(|check| validate::spec(check, object, None))
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value, part: Part) -> Vec<FieldError> {
+        Check::run(|check| match part {
+            Part::Status => {
+                check.none_negative(&path("status"), &new["status"], &["currentReplicas", "desiredReplicas"])
             }
-            if most < 1 {
-                check.invalid(at.field("maxReplicas"), &spec["maxReplicas"], "must be greater than 0");
-            }
-            if most < least {
-                check.invalid(
-                    at.field("maxReplicas"),
-                    &spec["maxReplicas"],
-                    "must be greater than or equal to `minReplicas`",
-                );
-            }
-            for field in ["kind", "name"] {
-                if string(&spec["scaleTargetRef"][field]).is_empty() {
-                    check.required(at.field("scaleTargetRef").field(field), "");
-                }
-            }
+            _ => validate::spec(check, new, Some(old)),
         })
     }
 }

@@ -2,3 +2,4 @@
 
 pub mod horizontal_pod_autoscaler;
 pub mod horizontal_pod_autoscaler_v1;
+mod validate;

@@ -2,7 +2,10 @@
 
 use crate::check::{Check, path};
 use crate::column::{AGE, Column, NAME, number};
-use crate::descriptor::{Kind, Rules, Subresource, text};
+use crate::descriptor::{Kind, Part, Rules, Subresource, text};
+use crate::go;
+use crate::place::Place;
+use crate::workload;
 use coracle_api::FieldError;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use serde_json::{Value, json};
@@ -31,17 +34,34 @@ struct BudgetRules;
 
 impl Rules for BudgetRules {
     fn validate(&self, object: &Value) -> Vec<FieldError> {
-        Check::run(|check| {
-            let (at, spec) = (path("spec"), &object["spec"]);
-            if !spec["minAvailable"].is_null() && !spec["maxUnavailable"].is_null() {
-                check.invalid(at.clone(), spec, "minAvailable and maxUnavailable cannot be both set");
+        Check::run(|check| budget(check, &object["spec"]))
+    }
+
+    fn validate_update(&self, new: &Value, _: &Value, part: Part) -> Vec<FieldError> {
+        Check::run(|check| match part {
+            Part::Status => {
+                let at = path("status");
+                check.conditions(&Place::at(at.field("conditions"), &new["status"]["conditions"]));
+                check.none_negative(&at, &new["status"], COUNTS);
             }
-            for field in ["minAvailable", "maxUnavailable"] {
-                check.count_or_percent(at.field(field), &spec[field]);
-            }
-            check.selector(&at.field("selector"), &spec["selector"]);
-            let policies = ["AlwaysAllow", "IfHealthyBudget"];
-            check.one_of(at.field("unhealthyPodEvictionPolicy"), &spec["unhealthyPodEvictionPolicy"], &policies);
+            _ => budget(check, &new["spec"]),
         })
     }
+}
+
+const COUNTS: &[&str] = &["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"];
+
+fn budget(check: &mut Check, spec: &Value) {
+    let at = path("spec");
+    if !spec["minAvailable"].is_null() && !spec["maxUnavailable"].is_null() {
+        let wrong = FieldError::invalid(&at, spec.clone(), "minAvailable and maxUnavailable cannot be both set");
+        check.push(wrong.shown_as(go::show(spec, go::BUDGET)));
+    }
+    for field in ["minAvailable", "maxUnavailable"] {
+        check.count_or_percent(at.field(field), &spec[field]);
+        workload::at_most_all(check, at.field(field), &spec[field]);
+    }
+    check.selector(&at.field("selector"), &spec["selector"]);
+    let policies = ["AlwaysAllow", "IfHealthyBudget"];
+    check.exactly_one_of(at.field("unhealthyPodEvictionPolicy"), &spec["unhealthyPodEvictionPolicy"], &policies);
 }
