@@ -12,7 +12,7 @@ use crate::{
     fault::{Fault, Result},
     library::{Authorize, Subject, authorizer, resource_check},
     types::{Library, Type},
-    value::Value,
+    value::{Map, Value},
 };
 use serde_json::{Value as Json, json};
 use std::{
@@ -28,20 +28,18 @@ pub struct Available {
     pub params: bool,
     /// `authorizer`.
     pub authorizer: bool,
-    /// `namespaceObject`.
-    pub namespace: bool,
 }
 
 /// The environment of a policy's or match condition's expressions.
 pub fn env(available: Available) -> Env {
     let dynamic = || Arc::clone(&DYNAMIC);
-    let mut env =
-        Env::new().with("object", dynamic()).with("oldObject", dynamic()).with("request", Arc::clone(&REQUEST));
+    let mut env = Env::new()
+        .with("object", dynamic())
+        .with("oldObject", dynamic())
+        .with("request", Arc::clone(&REQUEST))
+        .with("namespaceObject", Arc::clone(&NAMESPACE));
     if available.params {
         env = env.with("params", dynamic());
-    }
-    if available.namespace {
-        env = env.with("namespaceObject", Arc::clone(&NAMESPACE));
     }
     if available.authorizer {
         env = env
@@ -49,6 +47,28 @@ pub fn env(available: Available) -> Env {
             .with("authorizer.requestResource", Decl::of_type(Type::Library(Library::ResourceCheck)));
     }
     env
+}
+
+/// Compiles an expression that is to have one of these types (any, if there are none). An error is what upstream says of it.
+pub fn compile(env: &Env, expression: &str, wanted: &[Type]) -> std::result::Result<Program, String> {
+    let program = env.compile(expression).map_err(|error| error.detail())?;
+    let found = program.output();
+    if wanted.is_empty() || wanted.contains(found) {
+        return Ok(program);
+    }
+    let shown: Vec<String> = wanted.iter().map(Type::declared).collect();
+    let wanted = if shown.len() == 1 { shown.concat() } else { format!("one of [{}]", shown.join(" ")) };
+    Err(format!("must evaluate to {wanted} but got {}", found.declared()))
+}
+
+/// The type of what `ApplyConfiguration` mutations make.
+pub fn object_type(env: &Env) -> Type {
+    env.structure("Object").unwrap_or(Type::Dyn)
+}
+
+/// The type of what `JSONPatch` mutations make.
+pub fn patch_type(env: &Env) -> Type {
+    Type::list(env.structure("JSONPatch").unwrap_or(Type::Dyn))
 }
 
 /// `request`: the fields of an `AdmissionRequest` but the objects.
@@ -98,7 +118,9 @@ static NAMESPACE: LazyLock<Arc<Decl>> = LazyLock::new(|| {
             "generation": {"type": "integer"}, "resourceVersion": text, "finalizers": list,
         }},
         "spec": {"type": "object", "properties": {"finalizers": list}},
-        "status": {"type": "object", "properties": {"phase": text}},
+        "status": {"type": "object", "properties": {"phase": text, "conditions": {"type": "array", "items": {"type": "object", "properties": {
+            "status": text, "type": text, "lastTransitionTime": time, "message": text, "reason": text,
+        }}}}},
     }});
     Decl::from_schema(&schema, false, "kubernetes.Namespace").unwrap_or_else(|| Arc::clone(&DYNAMIC))
 });
@@ -115,15 +137,22 @@ impl Composition {
         mut env: Env,
         variables: impl IntoIterator<Item = (&'t str, &'t str)>,
     ) -> Result<(Env, Self), (usize, CompileError)> {
-        let mut made = Self::default();
+        let (mut made, mut fields) = (Self::default(), Vec::new());
         for (at, (name, expression)) in variables.into_iter().enumerate() {
             let program = env.compile(expression).map_err(|error| (at, error))?;
-            let name = format!("variables.{name}");
-            env = env.with(name.clone(), Decl::of_type(program.output().clone()));
-            made.programs.push((name, program));
+            fields.push((name.to_string(), Decl::of_type(program.output().clone())));
+            env = with_variables(env, &fields);
+            made.programs.push((name.to_string(), program));
         }
         Ok((env, made))
     }
+}
+
+/// An environment with a policy's variables, of which these are declared.
+pub fn with_variables(env: Env, declared: &[(String, Arc<Decl>)]) -> Env {
+    // by its whole name a variable is found without looking at the others
+    let named = declared.iter().fold(env, |env, (name, decl)| env.with(format!("variables.{name}"), Arc::clone(decl)));
+    named.with("variables", Decl::of_fields("kubernetes.variables", declared.iter().cloned()))
 }
 
 /// The values for one request. It is made once, for all expressions of a policy.
@@ -169,6 +198,14 @@ impl<'a> Inputs<'a> {
         self.cost.get()
     }
 
+    /// All variables, where one asks whether there is one.
+    fn all(&self) -> Option<Result<Value<'a>>> {
+        let names = self.composition.programs.iter().map(|(name, _)| name);
+        let entries: Result<Vec<_>> =
+            names.filter_map(|name| Some(self.composed(name)?.map(|value| (Value::text(name), value)))).collect();
+        Some(entries.and_then(Map::owned).map(Value::Map))
+    }
+
     fn composed(&self, name: &str) -> Option<Result<Value<'a>>> {
         if let Some(value) = self.known.borrow().get(name) {
             return Some(value.clone());
@@ -209,7 +246,8 @@ impl<'a> Variables<'a> for Inputs<'a> {
             "namespaceObject" => Some(Value::from_json(self.namespace, &NAMESPACE)),
             "authorizer" => Some(authorizer_or().map(|who| authorizer(Arc::clone(who)))),
             "authorizer.requestResource" => Some(authorizer_or().map(|who| self.request_resource(who))),
-            other => self.composed(other),
+            "variables" => self.all(),
+            other => self.composed(other.strip_prefix("variables.")?),
         }
     }
 }
@@ -244,7 +282,7 @@ mod tests {
             "userInfo": {"username": "ann", "groups": ["dev"], "extra": {"k": ["v"]}}});
         let namespace =
             json!({"metadata": {"name": "ns", "labels": {"env": "prod"}, "creationTimestamp": "2024-01-01T00:00:00Z"}});
-        let available = Available { params: true, authorizer: true, namespace: true };
+        let available = Available { params: true, authorizer: true };
         let variables = [
             ("replicas", "object.spec.replicas"),
             ("twice", "variables.replicas * 2"),
@@ -283,7 +321,8 @@ mod tests {
             ("variables.twice", "6"),
             ("variables.twice + variables.replicas", "9"),
             ("variables.bad == 1", "error: division by zero"),
-            ("variables.none", "ERROR: <input>:1:1: undeclared reference to 'variables' (in container '')"),
+            ("variables.none", "ERROR: <input>:1:10: undefined field 'none'"),
+            ("has(variables.twice) && has(variables.bad)", "true"),
             ("authorizer.path('/healthz').check('get').allowed()", "true"),
             ("authorizer.group('').resource('pods').check('list').allowed()", "false"),
             (

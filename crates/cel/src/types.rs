@@ -173,6 +173,19 @@ impl Type {
     }
 }
 
+impl Type {
+    /// As messages about an expression's result show it: as declared, not as the checker shows it.
+    pub fn declared(&self) -> String {
+        match self {
+            Self::Null | Self::Timestamp | Self::Duration => self.runtime_name().to_string(),
+            Self::List(of) => format!("list({})", of.declared()),
+            Self::Map(key, value) => format!("map({}, {})", key.declared(), value.declared()),
+            Self::Optional(of) => format!("optional_type({})", of.declared()),
+            other => other.to_string(),
+        }
+    }
+}
+
 /// As the messages of the checker show it.
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

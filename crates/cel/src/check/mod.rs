@@ -118,12 +118,12 @@ impl Checker<'_> {
     }
 
     fn select(&mut self, id: u64, select: &SelectExpr) -> Node {
-        if !select.test
-            && let Some(name) = qualified(&select.operand, &select.field)
+        if let Some(name) = qualified(&select.operand, &select.field)
             && !self.scope.iter().any(|(there, _)| name.split('.').next() == Some(there))
             && let Some(node) = self.resolve(&name)
         {
-            return node;
+            // what is declared is there
+            return if select.test { literals::constant(&LiteralValue::Boolean(true.into())) } else { node };
         }
         let mode = if select.test { Mode::Test } else { Mode::Value };
         self.field(id, &select.operand, &select.field, mode)
