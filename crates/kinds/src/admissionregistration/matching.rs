@@ -2,6 +2,7 @@
 //!
 //! Source: `pkg/apis/admissionregistration/validation`.
 
+use super::expressions::Expressions;
 use crate::check::Check;
 use crate::fields::{default, each, ensure};
 use crate::place::Place;
@@ -132,12 +133,15 @@ fn resource_names(check: &mut Check, list: &Place) {
     }
 }
 
-/// `matchConditions`.
-pub fn conditions(check: &mut Check, list: &Place) {
+/// `matchConditions`, of something that has a parameter or not.
+pub fn conditions(check: &mut Check, list: &Place, params: bool) {
+    let expressions = Expressions::new(params);
     check.fits(list, MOST_CONDITIONS);
     let mut seen: Vec<&str> = Vec::new();
     for at in list.items() {
-        expression(check, &at.field("expression"), "");
+        if is_there(check, &at.field("expression"), "") {
+            expressions.condition(check, &at.field("expression"));
+        }
         let name = at.field("name");
         check.must_keep(&name, validation::qualified_name);
         if !name.empty() && seen.contains(&name.text()) {
@@ -147,9 +151,11 @@ pub fn conditions(check: &mut Check, list: &Place) {
     }
 }
 
-/// An expression is there. Whether it compiles is for the CEL crate to say, from here.
-pub fn expression(check: &mut Check, at: &Place, why: &str) {
-    if at.text().trim().is_empty() {
+/// Whether an expression is there.
+pub fn is_there(check: &mut Check, at: &Place, why: &str) -> bool {
+    let there = !at.text().trim().is_empty();
+    if !there {
         check.required(at.path.clone(), why);
     }
+    there
 }

@@ -1,5 +1,6 @@
 //! `admissionregistration.k8s.io`: who else is asked before an object is written.
 
+mod expressions;
 mod matching;
 mod policies;
 mod webhooks;

@@ -1,6 +1,7 @@
 //! Admission policies in CEL and their bindings.
 
-use super::matching::{self, expression};
+use super::expressions::Expressions;
+use super::matching::{self, is_there};
 use crate::check::Check;
 use crate::descriptor::{Part, Rules};
 use crate::fields::{default, ensure, same, within};
@@ -56,7 +57,8 @@ impl Policy {
         if check.needs(&at.field("failurePolicy"), "") {
             check.among(&at.field("failurePolicy"), matching::FAILURE_POLICIES);
         }
-        if at.field("paramKind").given() {
+        let params = at.field("paramKind").given();
+        if params {
             param_kind(check, &at.field("paramKind"));
         }
         let constraints = at.field("matchConstraints");
@@ -70,13 +72,14 @@ impl Policy {
             check.required(constraints.path, "");
         }
         if new_conditions {
-            matching::conditions(check, &at.field("matchConditions"));
+            matching::conditions(check, &at.field("matchConditions"), params);
         }
-        at.field("variables").items().for_each(|at| variable(check, &at));
+        let mut expressions = Expressions::new(params);
+        at.field("variables").items().for_each(|at| variable(check, &at, &mut expressions));
         if self.mutates {
-            mutations(check, &at);
+            mutations(check, &at, &expressions);
         } else {
-            verdicts(check, &at, policy.field("metadata.name").text());
+            verdicts(check, &at, policy.field("metadata.name").text(), &expressions);
         }
     }
 }
@@ -147,20 +150,22 @@ fn is_cel_identifier(text: &str) -> bool {
     validation::c_identifier(text).is_empty() && !RESERVED.contains(&text)
 }
 
-fn variable(check: &mut Check, at: &Place) {
+fn variable(check: &mut Check, at: &Place, expressions: &mut Expressions) {
     let name = at.field("name");
     if name.text().trim().is_empty() {
         check.required(name.path.clone(), "name is not specified");
     } else if !is_cel_identifier(name.text()) {
         check.bad(&name, "name is not a valid CEL identifier");
     }
-    expression(check, &at.field("expression"), "expression is not specified");
+    if is_there(check, &at.field("expression"), "expression is not specified") {
+        expressions.variable(check, name.text(), &at.field("expression"));
+    }
 }
 
 const MOST_ANNOTATIONS: usize = 20;
 const LONGEST_VALUE: usize = 5 * 1024;
 
-fn verdicts(check: &mut Check, at: &Place, policy: &str) {
+fn verdicts(check: &mut Check, at: &Place, policy: &str, expressions: &Expressions) {
     let (validations, annotations) = (at.field("validations"), at.field("auditAnnotations"));
     if validations.empty() && annotations.empty() {
         for list in [validations, annotations] {
@@ -168,7 +173,7 @@ fn verdicts(check: &mut Check, at: &Place, policy: &str) {
         }
         return;
     }
-    validations.items().for_each(|at| verdict(check, &at));
+    validations.items().for_each(|at| verdict(check, &at, expressions));
     if annotations.len() > MOST_ANNOTATIONS {
         check.bad(&annotations, format!("must not have more than {MOST_ANNOTATIONS} auditAnnotations"));
     }
@@ -181,8 +186,8 @@ fn verdicts(check: &mut Check, at: &Place, policy: &str) {
         }
         if value.text().trim().len() > LONGEST_VALUE {
             check.required(value.path, &format!("must not exceed {LONGEST_VALUE} bytes in length"));
-        } else {
-            expression(check, &value, "valueExpression is not specified");
+        } else if is_there(check, &value, "valueExpression is not specified") {
+            expressions.annotation(check, &value);
         }
         if seen.contains(&key.text()) {
             check.push(FieldError::duplicate(&key.path, key.text()));
@@ -191,11 +196,15 @@ fn verdicts(check: &mut Check, at: &Place, policy: &str) {
     }
 }
 
-fn verdict(check: &mut Check, at: &Place) {
-    expression(check, &at.field("expression"), "expression is not specified");
+fn verdict(check: &mut Check, at: &Place, expressions: &Expressions) {
+    if is_there(check, &at.field("expression"), "expression is not specified") {
+        expressions.verdict(check, &at.field("expression"));
+    }
     let (from, message) = (at.field("messageExpression"), at.field("message"));
     if !from.empty() && from.text().trim().is_empty() {
         check.bad(&from, "must be non-empty if specified");
+    } else if !from.empty() {
+        expressions.message(check, &from);
     }
     if !message.empty() && message.text().trim().is_empty() {
         check.bad(&message, "message must be non-empty if specified");
@@ -205,15 +214,15 @@ fn verdict(check: &mut Check, at: &Place) {
     check.may_be(&at.field("reason"), &["Forbidden", "Invalid", "RequestEntityTooLarge"]);
 }
 
-fn mutations(check: &mut Check, at: &Place) {
+fn mutations(check: &mut Check, at: &Place, expressions: &Expressions) {
     check.needs(&at.field("mutations"), "mutations must contain at least one item");
-    at.field("mutations").items().for_each(|at| mutation(check, &at));
+    at.field("mutations").items().for_each(|at| mutation(check, &at, expressions));
     if check.needs(&at.field("reinvocationPolicy"), "") {
         check.among(&at.field("reinvocationPolicy"), matching::REINVOCATION_POLICIES);
     }
 }
 
-fn mutation(check: &mut Check, at: &Place) {
+fn mutation(check: &mut Check, at: &Place, expressions: &Expressions) {
     let kind = at.field("patchType");
     if !check.needs(&kind, "") {
         return;
@@ -224,7 +233,12 @@ fn mutation(check: &mut Check, at: &Place) {
         _ => return check.among(&kind, &["ApplyConfiguration", "JSONPatch"]),
     };
     if at.field(own).given() {
-        expression(check, &at.field(own).field("expression"), "");
+        let expression = at.field(own).field("expression");
+        match (is_there(check, &expression, ""), own) {
+            (true, "jsonPatch") => expressions.patch(check, &expression),
+            (true, _) => expressions.configuration(check, &expression),
+            (false, _) => {}
+        }
     } else {
         check.required(at.path.field(own), &format!("must be specified when patchType is {}", kind.text()));
     }

@@ -105,7 +105,7 @@ impl Configuration {
             _ => check.required(config.path, "exactly one of url or service is required"),
         }
         if strict.conditions {
-            matching::conditions(check, &at.field("matchConditions"));
+            matching::conditions(check, &at.field("matchConditions"), false);
         }
     }
 }

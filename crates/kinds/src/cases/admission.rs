@@ -319,6 +319,105 @@ fn policies() {
                 ],
             ),
             (spec(json!({"reinvocationPolicy": ""})), &["spec.reinvocationPolicy: Required value"]),
+            (
+                spec(json!({"mutations": [
+                    {"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}},
+                    {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": "'x'"}},
+                    {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": "Object{metadata: Object.metadata{labels: {'a': object.metadata.name}}}"}},
+                ]})),
+                &[
+                    "spec.mutations[0].jsonPatch.expression: Invalid value: \"[]\": must evaluate to list(JSONPatch) but got list(dyn)",
+                    "spec.mutations[1].applyConfiguration.expression: Invalid value: \"'x'\": must evaluate to Object but got string",
+                ],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn expressions() {
+    let conditions = |list: Value| hook(json!({"matchConditions": list}));
+    let named = |expression: &str| json!([{"name": "a", "expression": expression}]);
+    wrong(
+        &format!("{GROUP}/validatingwebhookconfigurations"),
+        &[
+            (
+                conditions(named(
+                    " object.metadata.name != '' && request.operation == 'CREATE' && authorizer.path('/a').check('get').allowed()",
+                )),
+                &[],
+            ),
+            (
+                conditions(named("object.x +")),
+                &[
+                    "webhooks[0].matchConditions[0].expression: Invalid value: \"object.x +\": compilation failed: ERROR: <input>:1:11: Syntax error: mismatched input '<EOF>' expecting {'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}\n | object.x +\n | ..........^",
+                ],
+            ),
+            (
+                conditions(named("'yes'")),
+                &[
+                    "webhooks[0].matchConditions[0].expression: Invalid value: \"'yes'\": must evaluate to bool but got string",
+                ],
+            ),
+            (
+                conditions(named("params.x == 1")),
+                &[
+                    "webhooks[0].matchConditions[0].expression: Invalid value: \"params.x == 1\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'params' (in container '')\n | params.x == 1\n | ^",
+                ],
+            ),
+        ],
+    );
+    let policy = |rest: Value| {
+        let mut spec = json!({"paramKind": {"apiVersion": "v1", "kind": "ConfigMap"}});
+        rest.as_object().into_iter().flatten().for_each(|(name, value)| spec[name] = value.clone());
+        json!({"metadata": {"name": "p"}, "spec": spec})
+    };
+    const AT: &str = "spec.validations[0]";
+    wrong(
+        &format!("{GROUP}/validatingadmissionpolicies"),
+        &[
+            (
+                policy(json!({
+                    "matchConditions": named("params.data.on == 'true'"),
+                    "variables": [{"name": "n", "expression": "object.spec.replicas"}, {"name": "twice", "expression": "int(variables.n) * 2"}],
+                    "validations": [{"expression": "variables.twice <= int(params.data.max)", "messageExpression": "'no more than ' + params.data.max + string(variables.twice)"}],
+                    "auditAnnotations": [{"key": "k", "valueExpression": "variables.twice > 2 ? 'many' : 'few'"}],
+                })),
+                &[],
+            ),
+            (
+                policy(
+                    json!({"variables": [{"name": "n", "expression": "nothing"}], "validations": [{"expression": "variables.n == 1"}]}),
+                ),
+                &[
+                    "spec.variables[0].expression: Invalid value: \"nothing\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'nothing' (in container '')\n | nothing\n | ^",
+                ],
+            ),
+            (
+                policy(
+                    json!({"variables": [{"name": "n", "expression": "1"}], "validations": [{"expression": "variables.m == 1"}]}),
+                ),
+                &[&format!(
+                    "{AT}.expression: Invalid value: \"variables.m == 1\": compilation failed: ERROR: <input>:1:10: undefined field 'm'\n | variables.m == 1\n | .........^"
+                )],
+            ),
+            (
+                policy(
+                    json!({"validations": [{"expression": "object", "messageExpression": "authorizer.path('/').check('get').reason()"}]}),
+                ),
+                &[
+                    &format!("{AT}.expression: Invalid value: \"object\": must evaluate to bool but got dyn"),
+                    &format!(
+                        "{AT}.messageExpression: Invalid value: \"authorizer.path('/').check('get').reason()\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'authorizer' (in container '')\n | authorizer.path('/').check('get').reason()\n | ^"
+                    ),
+                ],
+            ),
+            (
+                policy(json!({"auditAnnotations": [{"key": "k", "valueExpression": "true"}]})),
+                &[
+                    "spec.auditAnnotations[0].valueExpression: Invalid value: \"true\": must evaluate to one of [string null_type] but got bool",
+                ],
+            ),
         ],
     );
 }

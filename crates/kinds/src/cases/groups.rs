@@ -49,7 +49,7 @@ pub fn plain(named: &str) -> Value {
         }}),
         "admissionregistration.k8s.io/mutatingadmissionpolicies" => json!({"spec": {
             "matchConstraints": {"resourceRules": [rule()]}, "reinvocationPolicy": "Never",
-            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "[]"}}],
+            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "[JSONPatch{op: 'remove', path: '/spec/x'}]"}}],
         }}),
         "admissionregistration.k8s.io/validatingadmissionpolicybindings" => {
             json!({"spec": {"policyName": "p", "validationActions": ["Deny"]}})
