@@ -2,6 +2,7 @@
 //!
 //! Source: apiextensions-apiserver `pkg/registry/customresource/{strategy,status_strategy,validator}.go`.
 
+use crate::column::items;
 use crate::descriptor::{Part, Rules};
 use crate::fields::{at, set, take};
 use crate::made::{CustomType, ScalePaths};
@@ -81,6 +82,16 @@ impl Rules for CustomRules {
         errors
     }
 
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        self.update_warnings(object, &Value::Null)
+    }
+
+    fn update_warnings(&self, new: &Value, old: &Value) -> Vec<String> {
+        let before = items(&old["metadata"]["finalizers"]);
+        let added = items(&new["metadata"]["finalizers"]).iter().filter(|f| !before.contains(f));
+        added.filter_map(Value::as_str).filter_map(odd_finalizer).collect()
+    }
+
     fn desired_state_changed(&self, new: &Value, old: &Value) -> bool {
         let counts = |name: &str| name != "metadata" && !(self.status && name == "status");
         let differs = |a: &Value, b: &Value| {
@@ -151,6 +162,17 @@ impl CustomRules {
         }
         errors
     }
+}
+
+/// What may go wrong with a finalizer of that name.
+fn odd_finalizer(name: &str) -> Option<String> {
+    if name.contains('/') || matches!(name, "kubernetes" | "orphan" | "foregroundDeletion") {
+        return None;
+    }
+    let path = if name.contains('.') { " including a path (/)" } else { "" };
+    Some(format!(
+        "metadata.finalizers: {name:?}: prefer a domain-qualified finalizer name{path} to avoid accidental conflicts with other finalizer writers"
+    ))
 }
 
 fn go_type(value: &Value) -> &'static str {

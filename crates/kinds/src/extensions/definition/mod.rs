@@ -105,6 +105,11 @@ impl Rules for DefinitionRules {
         warnings
     }
 
+    fn update_warnings(&self, new: &Value, old: &Value) -> Vec<String> {
+        let before = self.warnings(old);
+        self.warnings(new).into_iter().filter(|warning| !before.contains(warning)).collect()
+    }
+
     /// A definition waits for its objects, and says so at once.
     fn begin_deletion(&self, object: &mut Value, now: Timestamp) {
         let finalizers = ensure(object, "metadata");
