@@ -78,17 +78,24 @@ pub struct Patch {
     pub kind: PatchKind,
     /// Its body.
     pub body: Value,
+    /// What strict reading minds in its text: fields named twice, unknown ones of a JSON patch.
+    pub faults: Vec<String>,
 }
 
 impl Patch {
+    /// A patch of a kind.
+    pub fn new(kind: PatchKind, body: Value) -> Self {
+        Self { kind, body, faults: Vec::new() }
+    }
+
     /// A JSON merge patch.
     pub fn merge(body: Value) -> Self {
-        Self { kind: PatchKind::Merge, body }
+        Self::new(PatchKind::Merge, body)
     }
 
     /// A strategic merge patch.
     pub fn strategic(body: Value) -> Self {
-        Self { kind: PatchKind::Strategic, body }
+        Self::new(PatchKind::Strategic, body)
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
     http::{
         Peer,
         body::{self, Body},
+        warning,
     },
     metrics::{Labels, Metrics},
     openapi::OpenApi,
@@ -116,18 +117,18 @@ async fn go(
     let ask = Ask { info, query, headers, method, caller: Caller::new(user), peer: peer.address };
     let long = is_long(&ask);
     let work = dispatch(&app, &ask, request);
-    let mut response = if long {
-        work.await?
+    let outcome = if long {
+        work.await
     } else {
-        tokio::time::timeout(TIMEOUT, work).await.map_err(|_| {
-            Status::new(504, "Timeout", "the server was unable to return a response in the time allotted, but may still be processing the request")
-        })??
+        tokio::time::timeout(TIMEOUT, work).await.unwrap_or_else(|_| {
+            let message = "the server was unable to return a response in the time allotted, but may still be processing the request";
+            Err(Status::new(504, "Timeout", message))
+        })
     };
-    for warning in ask.caller.warnings.lock().drain(..) {
-        let text = warning.replace(['\n', '\r'], " ").replace('\\', "\\\\").replace('"', "\\\"");
-        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{text}\"")) {
-            response.headers_mut().append(header::WARNING, value);
-        }
+    // refusals are warned of, too
+    let mut response = outcome.unwrap_or_else(|status| answer::status(&ask.headers, &status));
+    for value in warning::headers(ask.caller.warnings.lock().drain(..)) {
+        response.headers_mut().append(header::WARNING, value);
     }
     Ok(response)
 }

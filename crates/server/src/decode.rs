@@ -2,10 +2,10 @@
 
 use crate::books::Books;
 use coracle_api::{
-    Media, Patch, PatchKind, Result, Schema, Status,
+    FieldError, Media, Patch, PatchKind, Resource, Result, Schema, Status, go,
     options::FieldValidation,
-    protobuf,
-    schema::{self, Type},
+    patch, protobuf,
+    schema::{self, Shape, Type},
 };
 use coracle_kinds::{Kind, made::CustomType};
 use coracle_structural::Malformed;
@@ -36,11 +36,20 @@ pub fn object(kind: &Kind, bytes: &[u8], media: Media, validation: FieldValidati
     custom(kind, of, decoded.value, decoded.warnings, validation)
 }
 
-/// Drops what the schema of a custom resource does not know, and tells it; `found` was found before.
+/// Drops what the schema of a custom resource does not know, and tells it.
+fn fit_custom(of: &CustomType, mut value: Value) -> Result<(Value, Vec<String>), String> {
+    coracle_structural::whole_numbers(&mut value);
+    let mut unknown =
+        coracle_structural::coerce(&mut value, &of.schema, Malformed::Refuse).map_err(|error| error.to_string())?;
+    unknown.extend(coracle_structural::prune(&mut value, &of.schema));
+    Ok((value, unknown.into_iter().map(|path| format!("unknown field {path:?}")).collect()))
+}
+
+/// A value of a custom resource, of whose text `found` was found before.
 fn custom(
     kind: &Kind,
     of: &CustomType,
-    mut value: Value,
+    value: Value,
     mut found: Vec<String>,
     validation: FieldValidation,
 ) -> Result<(Value, Vec<String>)> {
@@ -48,13 +57,13 @@ fn custom(
     let refuse = |why: String| {
         Err(Status::bad_request(format!("{name} in version {version:?} cannot be handled as a {name}: {why}")))
     };
-    coracle_structural::whole_numbers(&mut value);
-    let mut unknown = match coracle_structural::coerce(&mut value, &of.schema, Malformed::Refuse) {
-        Ok(unknown) => unknown,
-        Err(error) => return refuse(error.to_string()),
+    let value = match fit_custom(of, value) {
+        Ok((value, unknown)) => {
+            found.extend(unknown);
+            value
+        }
+        Err(error) => return refuse(error),
     };
-    unknown.extend(coracle_structural::prune(&mut value, &of.schema));
-    found.extend(unknown.into_iter().map(|path| format!("unknown field {path:?}")));
     match validation {
         FieldValidation::Strict if !found.is_empty() => refuse(format!("strict decoding error: {}", found.join(", "))),
         FieldValidation::Warn => Ok((value, found)),
@@ -117,19 +126,97 @@ pub fn patch_scale(
         PatchKind::Apply => books.apply_scale(&scale, &patch.body)?,
         _ => coracle_api::apply_patch(patch, scale, of)?,
     };
-    match of {
-        Some(of) => schema::decode::conform(&patched, of, validation).map(|d| (d.value, d.warnings)),
-        None => Ok((patched, Vec::new())),
-    }
+    let fitted = match of {
+        Some(of) => schema::decode::fit(&patched, Shape::Object(of)),
+        None => Ok((patched.clone(), Vec::new())),
+    };
+    self::patched(fitted, &patched, patch, validation)
 }
 
-/// The body of a patch.
+/// A patch from the body of a request.
 ///
 /// # Errors
 /// 400 when it is no JSON (or, for apply, no YAML).
-pub fn patch_body(kind: PatchKind, bytes: &[u8]) -> Result<Value> {
-    if kind == PatchKind::Apply {
-        return body(None, bytes, Media::Yaml, FieldValidation::Ignore).map(|(value, _)| value);
+pub fn patch_body(kind: PatchKind, bytes: &[u8]) -> Result<Patch> {
+    let (json, faults) = if kind == PatchKind::Apply {
+        schema::yaml::read(bytes).map_err(|e| Status::bad_request(format!("error encoding patch: {e}")))?
+    } else {
+        (bytes.to_vec(), Vec::new())
+    };
+    let body: Value = serde_json::from_slice(&json).map_err(|_| Status::bad_request("invalid JSON patch"))?;
+    if kind == PatchKind::Apply && !body.is_object() {
+        let why =
+            format!("cannot unmarshal {} into Go value of type map[string]interface {{}}", patch::json_kind(&body));
+        return Err(Status::bad_request(format!("error decoding patch: error unmarshaling JSON: json: {why}")));
     }
-    serde_json::from_slice(bytes).map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))
+    let faults = match kind {
+        PatchKind::Apply => faults,
+        PatchKind::Json => json_patch_faults(&body, bytes),
+        PatchKind::Merge | PatchKind::Strategic => schema::decode::duplicates(bytes),
+    };
+    Ok(Patch { kind, body, faults })
+}
+
+fn json_patch_faults(body: &Value, bytes: &[u8]) -> Vec<String> {
+    let known = |name: &String| matches!(name.as_str(), "op" | "path" | "from" | "value");
+    let operations = body.as_array().into_iter().flatten().enumerate();
+    let unknown = operations.flat_map(|(at, operation)| {
+        let names = operation.as_object().into_iter().flat_map(|o| o.keys()).filter(|name| !known(name));
+        names.map(move |name| format!("unknown field \"[{at}].{name}\"")).collect::<Vec<_>>()
+    });
+    unknown.chain(schema::decode::duplicates(bytes)).map(|fault| format!("json patch {fault}")).collect()
+}
+
+/// Makes the result of a patch of an object what decoding would have made it; also gives what is to be warned of.
+///
+/// # Errors
+/// As [`patched`].
+pub fn patched_object(
+    kind: &Kind,
+    value: &Value,
+    patch: &Patch,
+    validation: FieldValidation,
+) -> Result<(Value, Vec<String>)> {
+    let fitted = match (kind.schema.custom(), kind.type_of()) {
+        (Some(of), _) => fit_custom(of, value.clone()),
+        (None, Some(of)) => schema::decode::fit(value, Shape::Object(of)),
+        (None, None) => Ok((value.clone(), Vec::new())),
+    };
+    patched(fitted, value, patch, validation)
+}
+
+/// Judges the result of a patch: `fitted` is what decoding made of it, with its unknown fields, or why that failed.
+///
+/// # Errors
+/// 422 with the patch when its result is no object of the kind, or under strict validation has faults; 400 for apply.
+fn patched(
+    fitted: Result<(Value, Vec<String>), String>,
+    value: &Value,
+    patch: &Patch,
+    validation: FieldValidation,
+) -> Result<(Value, Vec<String>)> {
+    let refuse = |why: String| {
+        if patch.kind == PatchKind::Apply {
+            return Status::bad_request(why);
+        }
+        let shown = match patch.kind {
+            PatchKind::Strategic => go::show(&patch.body),
+            _ => value.to_string(),
+        };
+        let nobody = Resource::fixed("", "", "", "", false);
+        Status::invalid(&nobody, "", &[FieldError::invalid("patch", shown, why)])
+    };
+    let (fitted, unknown) = fitted.map_err(refuse)?;
+    let faults: Vec<String> = patch.faults.iter().cloned().chain(unknown).collect();
+    match validation {
+        FieldValidation::Ignore => Ok((fitted, Vec::new())),
+        FieldValidation::Strict if !faults.is_empty() => Err(refuse(match patch.kind {
+            PatchKind::Apply => format!(
+                "error strict decoding patch: error converting YAML to JSON: yaml: unmarshal errors:\n  {}",
+                faults.join("\n  ")
+            ),
+            _ => format!("strict decoding error: {}", faults.join(", ")),
+        })),
+        _ => Ok((fitted, faults)),
+    }
 }

@@ -12,13 +12,13 @@ use crate::{
         negotiate::{self, Accepted, BodySyntax},
     },
     options, proxy,
-    registry::{Change, Deleted, Target, list::too_large},
+    registry::{Change, Deleted, Target, list::too_large, meta},
     table::Include,
     watch::{self, Watch},
 };
 use bytes::Bytes;
 use coracle_api::{
-    DeleteOptions, Object, Patch, PatchKind, Result, Schema, Status, options::FieldValidation, schema::Type,
+    DeleteOptions, Object, Patch, PatchKind, Resource, Result, Schema, Status, options::FieldValidation, schema::Type,
 };
 use coracle_client::View;
 use coracle_kinds::Action;
@@ -98,9 +98,10 @@ async fn read(request: Request<Incoming>) -> Result<Bytes> {
     }
 }
 
-/// The body as a value of a type (`None`: any object).
+/// The body as a value of a type (`None`: any object), which `expected` names if it is a resource's.
 async fn decoded(
     ask: &Ask,
+    expected: Option<&Resource>,
     of: Option<Type<'_>>,
     request: Request<Incoming>,
     validation: FieldValidation,
@@ -109,7 +110,12 @@ async fn decoded(
     let bytes = read(request).await?;
     let (value, warnings) = match syntax {
         BodySyntax::Protobuf => return decode::protobuf_body(of, &bytes),
-        BodySyntax::Text(media) => decode::body(of, &bytes, media, validation)?,
+        BodySyntax::Text(media) => decode::body(of, &bytes, media, validation).map_err(|status| {
+            // of an object of another kind it is not told which of its fields do not fit
+            let (version, kind) = coracle_api::schema::decode::type_meta(&bytes, media);
+            let resource = expected.filter(|_| status.code == 400);
+            resource.and_then(|r| meta::mismatch(r, &version, &kind)).unwrap_or(status)
+        })?,
     };
     ask.caller.warn(warnings);
     Ok(value)
@@ -123,7 +129,7 @@ async fn decoded_object(
     validation: FieldValidation,
 ) -> Result<Value> {
     if served.custom.is_none() {
-        return decoded(ask, served.kind.type_of(), request, validation).await;
+        return decoded(ask, Some(&served.resource), served.kind.type_of(), request, validation).await;
     }
     let media = negotiate::custom_media(&ask.headers)?;
     let bytes = read(request).await?;
@@ -248,8 +254,7 @@ async fn patch(app: &App, ask: &Ask, target: Target<'_>, request: Request<Incomi
 async fn read_patch(ask: &Ask, request: Request<Incoming>) -> Result<Patch> {
     let kind = negotiate::patch_kind(&ask.headers)?;
     let bytes = read(request).await?;
-    let body = decode::patch_body(kind, &bytes)?;
-    Ok(Patch { kind, body })
+    decode::patch_body(kind, &bytes)
 }
 
 async fn delete_options(ask: &Ask, request: Request<Incoming>) -> Result<DeleteOptions> {
@@ -314,7 +319,9 @@ async fn delete_collection(
 /// Kinds that are asked and never stored: reviews, and the collection form of bindings.
 async fn ask_only(app: &App, ask: &Ask, target: Target<'_>, request: Request<Incoming>) -> Result<Response<Body>> {
     let options = options::write(ask)?;
-    let body = decoded(ask, target.served.kind.type_of(), request, options.field_validation).await?;
+    let body =
+        decoded(ask, Some(&target.served.resource), target.served.kind.type_of(), request, options.field_validation)
+            .await?;
     answer_question(app, ask, target, body, &options).await
 }
 
@@ -369,7 +376,7 @@ async fn subresource(
             let scale = match verb {
                 "get" => registry.get_scale(target).await?,
                 "update" => {
-                    let body = decoded(ask, of, request, options.field_validation).await?;
+                    let body = decoded(ask, None, of, request, options.field_validation).await?;
                     registry.put_scale(&ask.caller, target, body, &options).await?
                 }
                 _ => {
@@ -381,7 +388,7 @@ async fn subresource(
         }
         Action::Binding | Action::Eviction | Action::Token => {
             let options = options::write(ask)?;
-            let body = decoded(ask, of, request, options.field_validation).await?;
+            let body = decoded(ask, None, of, request, options.field_validation).await?;
             match sub.action {
                 Action::Binding => registry.bind(&ask.caller, target, &body, &options).await?,
                 Action::Eviction => registry.evict(&ask.caller, target, &body, &options).await?,

@@ -213,6 +213,11 @@ fn run(
         _ => merged,
     };
     yield_to(live, &object, &mut books, Some(&me), on_conflict, endpoint)?;
+    let mut object = object;
+    // Go's types have no nulls; elsewhere only those stay that somebody said
+    if endpoint.of.is_none_or(|of| !of.omits_empty()) {
+        drop_hollow(&mut object, &[live, config]);
+    }
     let changed = &object != live;
     if let Some(entry) = books.0.get_mut(&me) {
         strip(&mut entry.fields);
@@ -222,6 +227,16 @@ fn run(
     }
     books.compact();
     Ok((changed.then_some(object), books))
+}
+
+/// Drops the nulls that stand where things were removed: those that are in none of the values the object was made from.
+fn drop_hollow(object: &mut Value, sources: &[&Value]) {
+    let Some(map) = object.as_object_mut() else { return };
+    map.retain(|name, value| !value.is_null() || sources.iter().any(|s| s.get(name).is_some_and(Value::is_null)));
+    for (name, value) in map.iter_mut().filter(|(_, value)| value.is_object()) {
+        let inner: Vec<&Value> = sources.iter().filter_map(|s| s.get(name)).collect();
+        drop_hollow(value, &inner);
+    }
 }
 
 /// Notes in `new` what a create (`old` is `None`), update or patch changed. Both are in the endpoint's version.

@@ -247,6 +247,12 @@ proptest! {
     fn any_writes_keep_the_books(writes in prop::collection::vec(any_write(), 1..6), config in any_spec()) {
         let zoo = zoo();
         for of in [Some(zoo.view()), None] {
+            let mut said = set_of(&json!({"spec": config}), Topology::of(of));
+            said.compact();
+            // whoever says nothing leaves no books, and the next one finds what was there before
+            if said.is_empty() {
+                continue;
+            }
             let mut world = World { version: "x/v1", kind: "Zoo", of, live: None, second: 0 };
             for write in writes.iter().filter(|w| !w.contains(" merge")).take(1).chain(&writes) {
                 if world.live.is_some() || !write.contains(" merge") {
@@ -262,8 +268,6 @@ proptest! {
             // what is owned by the applier is what it said, where it is not one of the system's fields
             let books = Books::of(&first).unwrap();
             let mine = books.0.get(&Id::new("c", Operation::Apply, "x/v1", ""));
-            let mut said = set_of(&json!({"spec": config}), Topology::of(of));
-            said.compact();
             prop_assert_eq!(mine.map(|m| m.fields.clone()).unwrap_or_default(), said);
             // written and read again the books are the same
             let again = books.to_value().map(|list| Books::read(&list)).transpose().unwrap().unwrap_or_default();

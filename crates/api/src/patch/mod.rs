@@ -53,20 +53,11 @@ fn unsupported() -> Status {
 
 /// RFC 7386. What is new is taken without its nulls, also within lists.
 pub fn merge(current: Value, patch: &Value) -> Value {
-    let Value::Object(patch) = patch else { return patch.clone() };
-    let mut out = match current {
-        Value::Object(map) => map,
-        _ => return without_nulls(patch),
-    };
+    let (Value::Object(mut out), Value::Object(patch)) = (current, patch) else { return pruned(patch) };
     for (key, change) in patch {
-        if change.is_null() {
-            out.remove(key);
-        } else {
-            let merged = match out.remove(key) {
-                None | Some(Value::Null) if change.is_array() => pruned(change),
-                old => merge(old.unwrap_or_default(), change),
-            };
-            out.insert(key.clone(), merged);
+        let old = out.remove(key).unwrap_or_default();
+        if !change.is_null() {
+            out.insert(key.clone(), merge(old, change));
         }
     }
     Value::Object(out)
@@ -85,7 +76,7 @@ fn pruned(value: &Value) -> Value {
 }
 
 /// What Go calls the kind of a JSON value.
-pub(crate) fn json_kind(value: &Value) -> &'static str {
+pub fn json_kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",

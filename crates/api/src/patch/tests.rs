@@ -5,7 +5,7 @@ use serde_json::json;
 
 fn patch(kind: PatchKind, of: &str, current: &Value, body: &Value) -> Result<Value, (u16, String)> {
     let of = Schema::builtin().type_of("", "v1", of).or_else(|| Schema::builtin().type_of("apps", "v1", of));
-    apply_patch(&Patch { kind, body: body.clone() }, current.clone(), of).map_err(|e| (e.code, e.message))
+    apply_patch(&Patch::new(kind, body.clone()), current.clone(), of).map_err(|e| (e.code, e.message))
 }
 
 #[test]

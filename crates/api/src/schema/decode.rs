@@ -48,20 +48,38 @@ pub fn decode(bytes: &[u8], media: Media, of: Option<Type<'_>>, validation: Fiel
             format!("Request entity too large: limit is {MAX_BYTES}"),
         ));
     }
-    let json = match media {
-        Media::Json => Cow::Borrowed(bytes),
-        Media::Yaml => Cow::Owned(yaml::to_json(bytes).map_err(|e| unhandled(of, "", e))?),
+    let shape = of.map_or(Shape::ANY, Shape::Object);
+    let (value, twice, unknown) = match media {
+        Media::Json => {
+            let (value, found) = run(bytes, shape, Context::default()).map_err(|e| {
+                let (kind, version) = names(of);
+                refuse(kind, version, bytes, e)
+            })?;
+            (value, Vec::new(), found)
+        }
+        Media::Yaml => {
+            let (json, twice) = yaml::read(bytes).map_err(|e| unrecognized(names(of).0, bytes, e))?;
+            let value: Value =
+                serde_json::from_slice(&json).map_err(|e| unrecognized(names(of).0, bytes, format!("yaml: {e}")))?;
+            let (value, found) = fit(&value, shape).map_err(|e| unhandled(of, "", e))?;
+            (value, twice, found)
+        }
     };
-    let (value, found) =
-        run(&json, of.map_or(Shape::ANY, Shape::Object), Context::default()).map_err(|e| unhandled(of, "", e))?;
-    if !value.is_object() {
-        return Err(unhandled(of, "", format!("json: cannot unmarshal {} into Go value", kind_of(&value))));
-    }
+    let value = match value {
+        // as in Go: null says nothing of any field
+        Value::Null => Value::Object(Map::new()),
+        Value::Object(_) => value,
+        other => return Err(unrecognized(names(of).0, bytes, not_an_object(&other))),
+    };
     match validation {
         FieldValidation::Ignore => Ok(Decoded { value, warnings: Vec::new() }),
-        FieldValidation::Warn => Ok(Decoded { value, warnings: found }),
-        FieldValidation::Strict if found.is_empty() => Ok(Decoded { value, warnings: found }),
-        FieldValidation::Strict => Err(unhandled(of, "strict decoding error: ", found.join(", "))),
+        FieldValidation::Warn => Ok(Decoded { value, warnings: [twice, unknown].concat() }),
+        FieldValidation::Strict if twice.is_empty() && unknown.is_empty() => Ok(Decoded { value, warnings: unknown }),
+        FieldValidation::Strict => {
+            let twice = (!twice.is_empty()).then(|| format!("yaml: unmarshal errors:\n  {}", twice.join("\n  ")));
+            let all: Vec<String> = twice.into_iter().chain(unknown).collect();
+            Err(unhandled(of, "strict decoding error: ", all.join(", ")))
+        }
     }
 }
 
@@ -70,22 +88,45 @@ pub fn decode(bytes: &[u8], media: Media, of: Option<Type<'_>>, validation: Fiel
 /// # Errors
 /// As [`decode`]; `kind` and `version` are what messages call it.
 pub fn decode_untyped(bytes: &[u8], media: Media, kind: &str, version: &str) -> Result<Decoded> {
-    let refuse = |error: String| {
-        Status::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {error}"))
-    };
     if bytes.len() > MAX_BYTES {
         return decode(bytes, media, None, FieldValidation::Ignore);
     }
-    let json = match media {
-        Media::Json => Cow::Borrowed(bytes),
-        Media::Yaml => Cow::Owned(yaml::to_json(bytes).map_err(|e| refuse(e.to_string()))?),
+    let (json, twice) = match media {
+        Media::Json => (Cow::Borrowed(bytes), Vec::new()),
+        Media::Yaml => {
+            let (json, twice) = yaml::read(bytes).map_err(|e| unrecognized(kind, bytes, e))?;
+            (Cow::Owned(json), twice)
+        }
     };
-    let context = Context { duplicates_of_anything: true, ..Context::default() };
-    let (value, warnings) = run(&json, Shape::ANY, context).map_err(refuse)?;
+    let context = Context { everywhere: media == Media::Json, ..Context::default() };
+    let (value, found) = run(&json, Shape::ANY, context).map_err(|e| refuse(kind, version, bytes, e))?;
     if !value.is_object() {
-        return Err(refuse(format!("json: cannot unmarshal {} into Go value", kind_of(&value))));
+        return Err(unrecognized(kind, bytes, not_an_object(&value)));
     }
-    Ok(Decoded { value, warnings })
+    Ok(Decoded { value, warnings: [twice, found].concat() })
+}
+
+/// The fields that a JSON text names twice, as strict decoding tells them.
+pub fn duplicates(json: &[u8]) -> Vec<String> {
+    let context = Context { everywhere: true, ..Context::default() };
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    let _ = Seed { context: &context, shape: Shape::ANY, owner: None }.deserialize(&mut reader);
+    context.found.into_inner()
+}
+
+/// Whether a text is JSON that names no field twice.
+pub(super) fn is_plain_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() && duplicates(text.as_bytes()).is_empty()
+}
+
+/// `apiVersion` and `kind` of a text; empty where it does not say.
+pub fn type_meta(bytes: &[u8], media: Media) -> (String, String) {
+    let value = match media {
+        Media::Json => serde_json::from_slice::<Value>(bytes).ok(),
+        Media::Yaml => yaml::to_json(bytes).ok().and_then(|json| serde_json::from_slice(&json).ok()),
+    };
+    let text = |name: &str| value.as_ref().and_then(|v| v.get(name)?.as_str().map(ToString::to_string));
+    (text("apiVersion").unwrap_or_default(), text("kind").unwrap_or_default())
 }
 
 /// Makes a value that came another way (a patch's result) what decoding would have made it.
@@ -93,17 +134,25 @@ pub fn decode_untyped(bytes: &[u8], media: Media, kind: &str, version: &str) -> 
 /// # Errors
 /// As [`decode`].
 pub fn conform(value: &Value, of: Type<'_>, validation: FieldValidation) -> Result<Decoded> {
-    let context = Context::default();
-    let seed = Seed { context: &context, shape: Shape::Object(of), owner: None };
-    let conformed = seed.deserialize(value).map_err(|e| unhandled(Some(of), "", context.message(e)))?;
-    let found = context.found.into_inner();
+    let (value, found) = fit(value, Shape::Object(of)).map_err(|e| unhandled(Some(of), "", e))?;
     match validation {
         FieldValidation::Strict if !found.is_empty() => {
             Err(unhandled(Some(of), "strict decoding error: ", found.join(", ")))
         }
-        FieldValidation::Warn => Ok(Decoded { value: conformed.unwrap_or_default(), warnings: found }),
-        _ => Ok(Decoded { value: conformed.unwrap_or_default(), warnings: Vec::new() }),
+        FieldValidation::Warn => Ok(Decoded { value, warnings: found }),
+        _ => Ok(Decoded { value, warnings: Vec::new() }),
     }
+}
+
+/// A value in the form of a shape, and the fields that were dropped.
+///
+/// # Errors
+/// What does not fit, in Go's words.
+pub fn fit(value: &Value, shape: Shape<'_>) -> Result<(Value, Vec<String>), String> {
+    let context = Context::default();
+    let seed = Seed { context: &context, shape, owner: None };
+    let fitted = seed.deserialize(value).map_err(|e| context.message(e))?;
+    Ok((fitted.unwrap_or_default(), context.found.into_inner()))
 }
 
 /// Drops the fields that `shape` does not know.
@@ -125,18 +174,69 @@ pub fn prune(value: &mut Value, shape: Shape<'_>) {
     }
 }
 
+/// Kind and version of a type, as messages name them.
+fn names(of: Option<Type<'_>>) -> (&str, &str) {
+    of.map_or(("Object", ""), |of| (of.short_name(), of.name().rsplit('.').nth(1).unwrap_or_default()))
+}
+
 fn unhandled(of: Option<Type<'_>>, prefix: &str, error: impl fmt::Display) -> Status {
-    let Some(of) = of else { return Status::bad_request(format!("{prefix}{error}")) };
-    let kind = of.short_name();
-    let version = of.name().rsplit('.').nth(1).unwrap_or_default();
-    Status::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {prefix}{error}"))
+    let (kind, version) = names(of);
+    if version.is_empty() {
+        return Status::bad_request(format!("{prefix}{error}"));
+    }
+    unfit(kind, version, format!("{prefix}{error}"))
+}
+
+fn unfit(kind: &str, version: &str, error: impl fmt::Display) -> Status {
+    Status::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {error}"))
+}
+
+/// A text of which not even the kind can be read.
+fn unrecognized(kind: &str, body: &[u8], error: impl fmt::Display) -> Status {
+    let summary = summary(body);
+    Status::bad_request(format!("the object provided is unrecognized (must be of type {kind}): {error} ({summary})"))
+}
+
+/// A JSON text that cannot be decoded: it is none, or does not fit.
+fn refuse(kind: &str, version: &str, body: &[u8], error: String) -> Status {
+    match super::json_error::syntax_error(body) {
+        Some(syntax) => unrecognized(kind, body, format!("couldn't get version/kind; json parse error: {syntax}")),
+        None => match serde_json::from_slice::<Value>(body) {
+            Ok(value) if !value.is_object() && !value.is_null() => unrecognized(kind, body, not_an_object(&value)),
+            _ if version.is_empty() => Status::bad_request(error),
+            _ => unfit(kind, version, error),
+        },
+    }
+}
+
+fn not_an_object(value: &Value) -> String {
+    format!(
+        "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \
+         \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
+        crate::patch::json_kind(value)
+    )
+}
+
+/// The beginning of a body: text if it may be JSON, hexadecimal otherwise.
+fn summary(body: &[u8]) -> String {
+    const LENGTH: usize = 30;
+    let more = if body.len() > LENGTH { " ..." } else { "" };
+    let head = &body[..body.len().min(LENGTH)];
+    match body.first() {
+        None => "<empty>".into(),
+        Some(b'{') => format!("{}{more}", String::from_utf8_lossy(head)),
+        Some(_) => {
+            let hex: String = head.iter().map(|b| format!("{b:02x}")).collect();
+            hex + more
+        }
+    }
 }
 
 fn run(json: &[u8], shape: Shape<'_>, context: Context) -> Result<(Value, Vec<String>), String> {
     let mut reader = serde_json::Deserializer::from_slice(json);
     let seed = Seed { context: &context, shape, owner: None };
     let value = seed.deserialize(&mut reader).map_err(|e| context.message(e))?;
-    reader.end().map_err(|e| format!("invalid JSON: {e}"))?;
+    reader.end().map_err(|e| context.message(e))?;
     Ok((value.unwrap_or_default(), context.found.into_inner()))
 }
 
@@ -146,8 +246,8 @@ struct Context {
     path: RefCell<Vec<Step>>,
     found: RefCell<Vec<String>>,
     error: RefCell<Option<String>>,
-    /// Whether duplicates are looked for where anything goes.
-    duplicates_of_anything: bool,
+    /// Fields named twice are noted also where anything goes.
+    everywhere: bool,
 }
 
 enum Step {
@@ -182,7 +282,15 @@ impl Context {
     }
 
     fn message(&self, error: impl fmt::Display) -> String {
-        self.error.borrow_mut().take().unwrap_or_else(|| format!("invalid JSON: {error}"))
+        // the parser's own words are not for clients: what it refuses beyond syntax is depth and size of numbers
+        self.error.borrow_mut().take().unwrap_or_else(|| {
+            let error = error.to_string();
+            if error.contains("recursion") {
+                "exceeded max depth".into()
+            } else {
+                "json: cannot unmarshal number".into()
+            }
+        })
     }
 
     fn fail<E: serde::de::Error>(&self, message: String) -> E {
@@ -385,7 +493,7 @@ impl<'s> Seed<'_, 's> {
         let mut out = Map::new();
         let mut seen = HashSet::new();
         while let Some(name) = access.next_key::<String>()? {
-            if (!raw || self.context.duplicates_of_anything) && !seen.insert(name.clone()) {
+            if (!raw || self.context.everywhere) && !seen.insert(name.clone()) {
                 self.context.note("duplicate", &name);
             }
             self.context.path.borrow_mut().push(Step::Field(name));
@@ -422,17 +530,6 @@ fn zero(shape: Shape<'_>) -> Value {
         Shape::Scalar(Scalar::Time | Scalar::MicroTime | Scalar::Json) => Value::Null,
         Shape::Object(_) | Shape::Map(_) => Value::Object(Map::new()),
         Shape::List(_) => Value::Array(Vec::new()),
-    }
-}
-
-fn kind_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod builder;
 pub mod decode;
+pub mod json_error;
 mod table;
 mod wire;
 pub mod yaml;

@@ -2,31 +2,50 @@
 //! Duplicate keys stay, for the decoder to find.
 
 use saphyr_parser::{Event, Parser, ScalarStyle, StrInput, Tag};
-use std::{borrow::Cow, collections::HashMap};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
 
 /// Aliases may blow a document up to this many bytes of JSON.
 const MAX_OUTPUT: usize = 8 * 1024 * 1024;
 /// Upstream's decoder goes deeper; no object does.
 const MAX_DEPTH: usize = 120;
+/// More keys that are set twice are not told.
+const MAX_TWICE: usize = 100;
 
 /// The first document of `bytes` as JSON.
 ///
 /// # Errors
 /// What is wrong with the YAML, with its line.
 pub fn to_json(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    read(bytes).map(|(json, _)| json)
+}
+
+/// The first document of `bytes` as JSON, and the keys that are set twice: `line 3: key "a" already set in map`.
+///
+/// # Errors
+/// What is wrong with the YAML, with its line.
+pub fn read(bytes: &[u8]) -> Result<(Vec<u8>, Vec<String>), String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "yaml: invalid UTF-8".to_string())?;
     // JSON is YAML, and faster read as what it is
-    if text.trim_start().starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
-        return Ok(bytes.to_vec());
+    if text.trim_start().starts_with('{') && super::decode::is_plain_json(text) {
+        return Ok((bytes.to_vec(), Vec::new()));
     }
-    let mut reader = Reader { parser: Parser::new_from_str(text), anchors: HashMap::new(), out: Vec::new() };
+    let mut reader = Reader {
+        parser: Parser::new_from_str(text),
+        anchors: HashMap::new(),
+        out: Vec::new(),
+        line: 0,
+        twice: Vec::new(),
+    };
     loop {
         match reader.next()? {
-            Event::StreamEnd => return Ok(b"null".to_vec()),
+            Event::StreamEnd => return Ok((b"null".to_vec(), Vec::new())),
             Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
             event => {
                 reader.value(event, 0)?;
-                return Ok(reader.out);
+                return Ok((reader.out, reader.twice));
             }
         }
     }
@@ -36,13 +55,19 @@ struct Reader<'t> {
     parser: Parser<'t, StrInput<'t>>,
     anchors: HashMap<usize, Vec<u8>>,
     out: Vec<u8>,
+    /// Of the last event.
+    line: usize,
+    twice: Vec<String>,
 }
 
 impl<'t> Reader<'t> {
     fn next(&mut self) -> Result<Event<'t>, String> {
         match self.parser.next_event() {
             None => Ok(Event::StreamEnd),
-            Some(Ok((event, _))) => Ok(event),
+            Some(Ok((event, span))) => {
+                self.line = span.start.line();
+                Ok(event)
+            }
             Some(Err(e)) => Err(format!("yaml: line {}: {}", e.marker().line(), e.info())),
         }
     }
@@ -103,6 +128,7 @@ impl<'t> Reader<'t> {
         let start = self.out.len();
         self.out.push(b'{');
         let mut merged = Vec::new();
+        let mut keys = HashSet::new();
         loop {
             let (key, plain) = match self.next()? {
                 Event::MappingEnd => break,
@@ -125,7 +151,11 @@ impl<'t> Reader<'t> {
             if self.out.len() > start + 1 {
                 self.out.push(b',');
             }
-            self.out.extend_from_slice(quote(&key_text(&key, plain)).as_bytes());
+            let key = key_text(&key, plain).into_owned();
+            if !keys.insert(key.clone()) && self.twice.len() < MAX_TWICE {
+                self.twice.push(format!("line {}: key {} already set in map", self.line, quote(&key)));
+            }
+            self.out.extend_from_slice(quote(&key).as_bytes());
             self.out.push(b':');
             let event = self.next()?;
             self.value(event, depth + 1)?;

@@ -112,7 +112,7 @@ impl Demo {
                 .with_context(|| format!("no kind {} in {group}/{version}", text("kind")))?;
             let name = object["metadata"]["name"].as_str().context("a manifest without a name")?.to_string();
             let options = WriteOptions { field_manager: "coracle-demo".into(), ..WriteOptions::default() };
-            let patch = Patch { kind: PatchKind::Apply, body: object };
+            let patch = Patch::new(PatchKind::Apply, object);
             self.client.patch(&kind.resource, NAMESPACE, &name, "", patch, &options).await?;
         }
         Ok(())
@@ -139,7 +139,7 @@ impl Demo {
 
     /// Replaces one field of an object.
     pub async fn replace_field<K: Kind>(&self, name: &str, path: &str, value: Value) -> Result<()> {
-        let patch = Patch { kind: PatchKind::Json, body: json!([{"op": "replace", "path": path, "value": value}]) };
+        let patch = Patch::new(PatchKind::Json, json!([{"op": "replace", "path": path, "value": value}]));
         self.client.patch(&K::resource(), NAMESPACE, name, "", patch, &WriteOptions::default()).await?;
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 pub mod body;
 pub mod negotiate;
+pub mod warning;
 
 use body::Body;
 use coracle_base::Tasks;

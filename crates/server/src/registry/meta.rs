@@ -3,7 +3,7 @@
 //! Source: apimachinery `api/validation/objectmeta.go`, `registry/rest`.
 
 use super::Target;
-use coracle_api::{FieldError, Object, Result, Status};
+use coracle_api::{FieldError, Object, Resource, Result, Schema, Status};
 use jiff::Timestamp;
 use rand::Rng;
 use serde_json::{Map, Value, json};
@@ -27,12 +27,11 @@ pub fn place(target: Target<'_>, body: &mut Value) -> Result<()> {
             "the object provided is unrecognized (must be of type Object): not a JSON object",
         ));
     };
-    expect_word(top, "apiVersion", &version, |found| {
-        format!("the API version in the data ({found}) does not match the expected API version ({version})")
-    })?;
-    expect_word(top, "kind", &resource.kind, |found| {
-        format!("{found} in version {:?} cannot be handled as a {}", resource.version, resource.kind)
-    })?;
+    if let Some(status) = mismatch(resource, text(top, "apiVersion"), text(top, "kind")) {
+        return Err(status);
+    }
+    top.insert("apiVersion".into(), json!(version));
+    top.insert("kind".into(), json!(resource.kind));
     let metadata = top.entry("metadata").or_insert_with(|| json!({}));
     if metadata.is_null() {
         *metadata = json!({});
@@ -57,15 +56,37 @@ pub fn place(target: Target<'_>, body: &mut Value) -> Result<()> {
     Ok(())
 }
 
-fn expect_word(top: &mut Map<String, Value>, key: &str, expected: &str, wrong: impl Fn(&str) -> String) -> Result<()> {
-    match top.get(key).and_then(Value::as_str) {
-        None | Some("") => {
-            top.insert(key.into(), json!(expected));
-            Ok(())
-        }
-        Some(found) if found == expected => Ok(()),
-        Some(found) => Err(Status::bad_request(wrong(found))),
+/// What is wrong with a body that says it is of this version and kind; empty words are left out.
+pub fn mismatch(resource: &Resource, version: &str, kind: &str) -> Option<Status> {
+    let expected = resource.api_version();
+    let (found_version, found_kind) =
+        (if version.is_empty() { &*expected } else { version }, if kind.is_empty() { &*resource.kind } else { kind });
+    if found_version == expected && found_kind == resource.kind {
+        return None;
     }
+    let (group, short) = found_version.split_once('/').unwrap_or(("", found_version));
+    if short.contains('/') {
+        return Some(Status::bad_request(format!("unexpected GroupVersion string: {found_version}")));
+    }
+    let known = Schema::builtin().type_of(group, short, found_kind).is_some();
+    if known && found_kind == resource.kind {
+        return Some(Status::bad_request(format!(
+            "the API version in the data ({found_version}) does not match the expected API version ({expected})"
+        )));
+    }
+    let package = |group: &str| match group.split('.').next() {
+        None | Some("") => "core".to_string(),
+        Some(name) => name.to_string(),
+    };
+    let why = if known {
+        let (from, to) = (format!("{short}.{found_kind}"), format!("{}.{}", package(&resource.group), resource.kind));
+        format!("converting ({from}) to ({to}): unknown conversion")
+    } else {
+        let scheme = "pkg/api/legacyscheme/scheme.go:30";
+        format!("no kind {found_kind:?} is registered for version {found_version:?} in scheme {scheme:?}")
+    };
+    let what = format!("{found_kind} in version {short:?} cannot be handled as a {}", resource.kind);
+    Some(Status::bad_request(format!("{what}: {why}")))
 }
 
 /// A string field of a map; empty if absent.

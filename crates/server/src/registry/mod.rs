@@ -8,7 +8,7 @@ mod create;
 mod delete;
 mod evict;
 pub mod list;
-mod meta;
+pub(crate) mod meta;
 mod pods;
 mod scale;
 mod update;

@@ -2,9 +2,7 @@
 
 use super::{Caller, RETRIES, Registry, Target, create::Tracking, expect, meta, rejected};
 use crate::{admission::Operation, decode};
-use coracle_api::{
-    Draft, FieldError, Object, Patch, PatchKind, Result, Status, WriteOptions, options::FieldValidation,
-};
+use coracle_api::{Draft, FieldError, Object, Patch, PatchKind, Result, Status, WriteOptions};
 use coracle_kinds::{Deletion, Part};
 use coracle_store::{Op, Rejected};
 use serde_json::Value;
@@ -113,10 +111,13 @@ impl Registry {
         let body = match change {
             _ if !target.subresource.is_empty() => return Err(target.not_found()),
             Change::Replace(body) if target.served.kind.create_on_update => body,
-            Change::Patch(Patch { kind: PatchKind::Apply, body }) => {
-                let applied = self.books(target, options).apply(None, &body)?;
+            Change::Patch(patch) if patch.kind == PatchKind::Apply => {
+                let applied = self.books(target, options).apply(None, &patch.body)?;
                 tracking = Tracking::Done;
-                decode::conform(&target.served.kind, &applied, FieldValidation::Ignore)?.0
+                let kind = &target.served.kind;
+                let (applied, warnings) = decode::patched_object(kind, &applied, &patch, options.field_validation)?;
+                caller.warn(warnings);
+                applied
             }
             _ => return Err(target.not_found()),
         };
@@ -267,9 +268,9 @@ impl Registry {
             let error = FieldError::invalid("metadata.resourceVersion", 0, "must be specified for an update");
             return Err(Status::invalid(&served.resource, target.name, &[error]));
         }
-        if matches!(change, Change::Patch(_)) {
+        if let Change::Patch(patch) = change {
             // a body was decoded at the door; a patch's result only now has a shape
-            let (decoded, warnings) = decode::conform(&served.kind, &object, options.field_validation)?;
+            let (decoded, warnings) = decode::patched_object(&served.kind, &object, patch, options.field_validation)?;
             caller.warn(warnings);
             object = decoded;
         }
