@@ -36,3 +36,42 @@ impl CustomResources {
         self.known.values()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coracle_api::Object;
+    use serde_json::{Value, json};
+
+    fn change(established: bool, versions: Value) -> Change {
+        let definition = json!({
+            "metadata": {"name": "foos.example.com"},
+            "spec": {"group": "example.com", "scope": "Namespaced", "versions": versions},
+            "status": {
+                "acceptedNames": {"plural": "foos", "kind": "Foo"},
+                "conditions": [{"type": "Established", "status": if established { "True" } else { "False" }}],
+            },
+        });
+        let new = Some(Arc::new(Object::from_value(&definition).unwrap()));
+        Change { resource: Arc::new(CustomResources::DEFINITIONS), old: None, new }
+    }
+
+    #[test]
+    fn resources_are_learned_from_definitions() {
+        let (one, two) =
+            (json!({"name": "v1", "served": true, "storage": true}), json!({"name": "v2", "served": true}));
+        let mut known = CustomResources::default();
+        let mut learn = |change: Change| known.learn(&change).map(|r| r.api_version().to_string());
+        assert_eq!(learn(change(false, json!([one]))), None, "not before it is established");
+        assert_eq!(learn(change(true, json!([one]))).as_deref(), Some("example.com/v1"));
+        assert_eq!(learn(change(true, json!([one, two]))), None, "the same resource is followed once");
+        assert_eq!(learn(change(true, json!([two]))).as_deref(), Some("example.com/v2"));
+        let gone = Change { new: None, old: change(true, json!([two])).new, ..change(true, json!([])) };
+        assert_eq!(learn(gone), None);
+        assert_eq!(
+            known.iter().count(),
+            1,
+            "what refers to a resource that is gone refers to nothing, which has to be known"
+        );
+    }
+}

@@ -48,7 +48,7 @@ pub struct App {
     /// What it has done.
     pub metrics: Metrics,
     /// The way to nodes, pods and endpoints.
-    pub egress: Egress,
+    pub egress: Arc<Egress>,
     /// Cancelled when the server stops.
     pub stop: CancellationToken,
 }

@@ -150,7 +150,10 @@ impl Server {
         let settings = auth::Settings::new(pki.tokens().clone(), &config.domain, &url);
         let auth = Auth::start(view.clone(), config.clock.clone(), settings, &tasks);
         let catalog = Catalog::built_in(&versions);
-        let webhooks = Arc::new(Webhooks::new(StoreView::new(store.clone())));
+        let authority = pki.authority().certificate_pem();
+        let agents = tls::client_config(&authority, Some(calling.clone()))?;
+        let egress = Arc::new(Egress::new(view.clone(), agents).map_err(coracle_pki::Error::from)?);
+        let webhooks = Arc::new(Webhooks::new(egress.clone(), view.clone()));
         custom::load(&view, &catalog, &webhooks);
         let registry = Arc::new(Registry {
             view: StoreView::new(store.clone()),
@@ -162,7 +165,6 @@ impl Server {
             allocator: Allocator { services, node_ports: config.node_ports },
             paging: Paging::default(),
         });
-        let authority = pki.authority().certificate_pem();
         let health = Health::new(registry.store.clone());
         let app = Arc::new(App {
             registry,
@@ -171,8 +173,7 @@ impl Server {
             openapi: OpenApi::new(&catalog),
             health,
             metrics: Metrics::default(),
-            egress: Egress::new(view.clone(), tls::client_config(&authority, Some(calling.clone()))?)
-                .map_err(coracle_pki::Error::from)?,
+            egress,
             stop: tasks.token(),
         });
         let acceptor =

@@ -1,24 +1,22 @@
 //! Calls to webhooks: a POST of JSON to a URL, or to a Service through one of its ready endpoints.
 //!
-//! The server knows no cluster addresses: it goes to an endpoint itself, under the name that the Service's certificate carries.
+//! The server knows no cluster addresses: it goes to an endpoint itself ([`Egress`]), and asks there for the name that the Service's
+//! certificate carries.
 
-use crate::view::StoreView;
+use crate::egress::{Address, Egress, Peer, ServicePort};
 use bytes::Bytes;
 use coracle_api::Resource;
-use coracle_client::View;
+use coracle_client::SharedView;
 use coracle_pki::tls;
 use http::{HeaderValue, Request, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
-use rand::seq::IndexedRandom;
 use rustls::pki_types::ServerName;
 use serde_json::Value;
 use std::{sync::Arc, time::Duration};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 const SERVICES: Resource = Resource::fixed("", "v1", "services", "Service", true);
-const SLICES: Resource = Resource::fixed("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true);
 const MAX_ANSWER: usize = 16 << 20;
 /// Where systems keep the authorities that they trust; asked for URLs without a bundle of their own.
 const SYSTEM_ROOTS: [&str; 3] =
@@ -26,7 +24,8 @@ const SYSTEM_ROOTS: [&str; 3] =
 
 /// The way to webhooks.
 pub struct Webhooks {
-    view: StoreView,
+    egress: Arc<Egress>,
+    view: SharedView,
 }
 
 /// A webhook, as a `clientConfig` names it.
@@ -88,9 +87,9 @@ fn system_roots() -> Result<String, String> {
 }
 
 impl Webhooks {
-    /// Services are looked up in `view`.
-    pub fn new(view: StoreView) -> Self {
-        Self { view }
+    /// By this way out; Services are looked up in `view`.
+    pub fn new(egress: Arc<Egress>, view: SharedView) -> Self {
+        Self { egress, view }
     }
 
     /// Posts `body`; the answer.
@@ -115,19 +114,12 @@ impl Webhooks {
 
     async fn exchange(&self, hook: &Webhook, name: &str, body: &Value, timeout: Duration) -> Result<Value, String> {
         let (address, path) = match &hook.to {
-            To::Url(host, port, path) => ((host.clone(), *port), path),
+            To::Url(host, port, path) => (Address::new(host, *port), path),
             To::Service { namespace, name, port, path } => (self.endpoint(namespace, name, *port)?, path),
         };
-        let to = if address.0.contains(':') {
-            format!("[{}]:{}", address.0, address.1)
-        } else {
-            format!("{}:{}", address.0, address.1)
-        };
-        let dial = |e: &dyn std::fmt::Display| format!("dial tcp {to}: {e}");
-        let tcp = TcpStream::connect(&to).await.map_err(|e| dial(&e))?;
-        tcp.set_nodelay(true).map_err(|e| dial(&e))?;
+        let stream = self.egress.connect(&address, Peer::Plain).await.map_err(|e| e.to_string())?;
         let server = ServerName::try_from(name.to_string()).map_err(|e| e.to_string())?;
-        let stream = TlsConnector::from(hook.tls.clone()).connect(server, tcp).await.map_err(|e| e.to_string())?;
+        let stream = TlsConnector::from(hook.tls.clone()).connect(server, stream).await.map_err(|e| e.to_string())?;
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
         let (mut sender, connection) = handshake.await.map_err(|e| e.to_string())?;
         let connection = tokio::spawn(connection);
@@ -152,37 +144,18 @@ impl Webhooks {
         serde_json::from_slice(&bytes).map_err(|e| format!("the answer is no JSON: {e}"))
     }
 
-    /// A ready endpoint of a Service's port.
-    fn endpoint(&self, namespace: &str, name: &str, port: i64) -> Result<(String, u16), String> {
-        let service = self.view.get(&SERVICES, namespace, name);
-        let service = service.ok_or_else(|| format!("service \"{name}\" not found"))?.value();
-        if service["spec"]["type"] == "ExternalName" {
-            let host = service["spec"]["externalName"].as_str().unwrap_or_default().to_string();
-            return Ok((host, u16::try_from(port).unwrap_or(443)));
+    /// A ready endpoint of a Service's port; the other name of one that is only that.
+    fn endpoint(&self, namespace: &str, name: &str, port: i64) -> Result<Address, String> {
+        let service = self.view.get(&SERVICES, namespace, name).map(|service| service.value());
+        let number = u16::try_from(port).map_err(|_| format!("{port} is no port"))?;
+        match service {
+            Some(service) if service["spec"]["type"] == "ExternalName" => {
+                Ok(Address::new(service["spec"]["externalName"].as_str().unwrap_or_default(), number))
+            }
+            _ => {
+                let found = self.egress.service(namespace, name, ServicePort::Number(number));
+                found.map_err(|status| status.message)
+            }
         }
-        let ports = service["spec"]["ports"].as_array().into_iter().flatten();
-        let wanted = ports.into_iter().find(|p| p["port"] == port);
-        let port_name = wanted.ok_or_else(|| format!("no service port {port} found for service {name:?}"))?["name"]
-            .as_str()
-            .unwrap_or_default()
-            .to_string();
-        let slices = self.view.list(&SLICES, namespace);
-        let own =
-            slices.iter().filter(|s| s.meta().labels.get("kubernetes.io/service-name").is_some_and(|n| n == name));
-        let found: Vec<(String, u16)> = own.flat_map(|slice| ready(&slice.value(), &port_name)).collect();
-        let chosen = found.choose(&mut rand::rng()).cloned();
-        chosen.ok_or_else(|| format!("no endpoints available for service {name:?}"))
     }
-}
-
-/// The ready endpoints of a slice for one port.
-fn ready(slice: &Value, port_name: &str) -> Vec<(String, u16)> {
-    let mut ports = slice["ports"].as_array().into_iter().flatten();
-    let port = ports.find(|p| p["name"].as_str().unwrap_or_default() == port_name);
-    let Some(port) = port.and_then(|p| p["port"].as_u64()).and_then(|p| u16::try_from(p).ok()) else {
-        return Vec::new();
-    };
-    let endpoints = slice["endpoints"].as_array().into_iter().flatten().filter(|e| e["conditions"]["ready"] != false);
-    let addresses = endpoints.filter_map(|e| e["addresses"][0].as_str());
-    addresses.map(|address| (address.to_string(), port)).collect()
 }
