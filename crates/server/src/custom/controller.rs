@@ -59,7 +59,7 @@ pub fn follow(
             let name = change.object().meta().name.clone();
             if let (Some(old), None) = (&change.old, &change.new) {
                 // names that it had are free again
-                follower_group(&view, old).for_each(|other| changed.add(other));
+                others_of_group(&view, &old.meta().name).for_each(|other| changed.add(other.meta().name.clone()));
             }
             changed.add(name);
         }
@@ -84,12 +84,12 @@ pub fn follow(
     });
 }
 
-/// The names of the other definitions of a group.
-fn follower_group(view: &SharedView, definition: &Object) -> impl Iterator<Item = String> {
-    let (group, own) = (definition.value()["spec"]["group"].clone(), definition.meta().name.clone());
-    let others = view.list(&DEFINITIONS, "").into_iter();
-    let of_group = move |other: &Arc<Object>| other.meta().name != own && other.value()["spec"]["group"] == group;
-    others.filter(of_group).map(|other| other.meta().name.clone())
+/// The other definitions of a group: their names are `<plural>.<group>`, so none has to be read to tell.
+fn others_of_group(view: &SharedView, name: &str) -> impl Iterator<Item = Arc<Object>> {
+    let group = |name: &str| name.split_once('.').map(|(_, group)| group.to_string());
+    let (own, ours) = (name.to_string(), group(name));
+    let all = view.list(&DEFINITIONS, "").into_iter();
+    all.filter(move |other| other.meta().name != own && group(&other.meta().name) == ours)
 }
 
 struct Follower {
@@ -111,9 +111,10 @@ impl Follower {
             return Ok(());
         };
         let mut definition = object.value();
-        let group = self.view.list(&DEFINITIONS, "").into_iter().filter(|o| o.meta().name != name);
-        let same = |other: &Value| other["spec"]["group"] == definition["spec"]["group"];
-        let group: Vec<Value> = group.map(|o| o.value()).filter(same).collect();
+        let group: Vec<Value> = match status::is_named(&definition) {
+            true => Vec::new(),
+            false => others_of_group(&self.view, name).map(|other| other.value()).collect(),
+        };
         let planned = status::plan(&definition, &group, self.clock.now());
         let names = definition["status"]["acceptedNames"].clone();
         if let Some(planned) = planned {
@@ -121,7 +122,7 @@ impl Follower {
             publish(&definition, &self.catalog, &self.webhooks);
             self.update(name, definition.clone()).await?;
             if definition["status"]["acceptedNames"] != names {
-                follower_group(&self.view, &object).for_each(|other| queue.add(other));
+                others_of_group(&self.view, name).for_each(|other| queue.add(other.meta().name.clone()));
             }
         } else {
             publish(&definition, &self.catalog, &self.webhooks);

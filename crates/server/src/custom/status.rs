@@ -12,13 +12,18 @@ use std::collections::HashSet;
 /// The status that a definition should have; `None` if it has it. `group` are the other definitions of its group.
 pub fn plan<'a>(definition: &Value, group: impl IntoIterator<Item = &'a Value>, now: Timestamp) -> Option<Value> {
     let mut status = definition["status"].clone();
-    if definition["spec"]["names"] != status["acceptedNames"] || !has(&status, "NamesAccepted") {
+    if !is_named(definition) {
         names(definition, group, &mut status, now);
     }
     establish(definition, &mut status, now);
     shape(definition, &mut status, now);
     approve(definition, &mut status, now);
     (status != definition["status"]).then_some(status)
+}
+
+/// Whether a definition has the names that it wants: then nobody else's matter.
+pub fn is_named(definition: &Value) -> bool {
+    definition["spec"]["names"] == definition["status"]["acceptedNames"] && has(&definition["status"], "NamesAccepted")
 }
 
 fn has(status: &Value, condition: &str) -> bool {
