@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
     io::{BufRead, BufReader},
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddr},
     process::{ExitCode, Stdio},
     time::Duration,
 };
@@ -121,9 +121,16 @@ fn options(values: &Values) -> Result<Options> {
     {
         bail!("--name {name:?}: up to 40 lower-case letters, digits and '-'");
     }
+    let bind: SocketAddr = values.parse("bind")?;
+    if bind.ip().is_loopback() {
+        bail!(
+            "--bind {bind}: the nodes could not reach the server at a loopback address; 0.0.0.0:{} is reached by them and by you",
+            bind.port()
+        );
+    }
     Ok(Options {
         name,
-        bind: values.parse("bind")?,
+        bind,
         subnet,
         nodes,
         server_flags: pass(&["cluster-cidr", "service-cidr", "cluster-domain", "tls-san", "runtime-config", "log"]),

@@ -3,6 +3,7 @@
 mod agent;
 mod bench;
 mod chart;
+mod clients;
 mod collector;
 mod db;
 mod debug;

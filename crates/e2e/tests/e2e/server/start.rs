@@ -11,12 +11,12 @@ use std::{
 #[test]
 fn a_port_in_use_is_named() {
     in_world(|world| {
-        let _taken = TcpListener::bind("127.0.0.1:6443").unwrap();
+        let _taken = TcpListener::bind("0.0.0.0:6443").unwrap();
         let data = world.data();
         for command in ["server", "up"] {
             let says =
-                world.coracle(&[command, "--data-dir", data.to_str().unwrap(), "--bind", "127.0.0.1:6443"]).fails();
-            assert!(says.contains("127.0.0.1:6443") && says.to_lowercase().contains("in use"), "{says}");
+                world.coracle(&[command, "--data-dir", data.to_str().unwrap(), "--bind", "0.0.0.0:6443"]).fails();
+            assert!(says.contains("0.0.0.0:6443") && says.to_lowercase().contains("in use"), "{says}");
             assert!(!says.contains("panicked"), "{says}");
         }
     });
