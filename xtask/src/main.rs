@@ -1,6 +1,7 @@
 //! Development tasks: facts that are generated and checked in, and rules about the crates that `cargo` itself does not hold.
 
 mod cli;
+mod conformance;
 mod crates;
 mod licences;
 mod metadata;
@@ -21,6 +22,7 @@ pub enum Mode {
 const USAGE: &str = "usage: cargo xtask TASK
   schema [--check]   make (or check) the schema table of the built-in API types
   cli [--check]      make (or check) docs/cli.md, the reference of the commands
+  conformance FILE   merge the results of a run of upstream's suite into docs/conformance.md
   licences           check licences and reasons of the dependencies, and which crate uses which";
 
 fn main() -> ExitCode {
@@ -41,6 +43,7 @@ fn run() -> Result<()> {
         ["schema", "--check"] => schema::run(Mode::Check),
         ["cli"] => cli::run(Mode::Write),
         ["cli", "--check"] => cli::run(Mode::Check),
+        ["conformance", results] => conformance::merge(results),
         ["licences"] => {
             let metadata = metadata::read()?;
             let mut wrong = licences::check(&metadata)?;
