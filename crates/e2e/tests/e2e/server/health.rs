@@ -49,9 +49,9 @@ fn checks_and_metrics() {
         for name in [
             "process_resident_memory_bytes ",
             "process_start_time_seconds ",
-            "workqueue_adds_total{name=\"namespace\"} ",
+            "workqueue_adds_total{name=\"namespace-controller\"} ",
         ] {
-            assert!(metrics.lines().any(|l| l.starts_with(name)), "{name}: {metrics}");
+            assert!(metrics.lines().any(|l| l.starts_with(name)), "{name}");
         }
 
         let log = std::fs::File::create(world.dir().join("watch.log")).unwrap();
