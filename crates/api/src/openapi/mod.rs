@@ -143,6 +143,20 @@ mod tests {
     }
 
     #[test]
+    fn custom_resources_take_no_strategic_merge() {
+        for (group, path, media) in [
+            ("apps", "/apis/apps/v1/namespaces/{namespace}/deployments/{name}", 4),
+            ("example.com", "/apis/example.com/v1/namespaces/{namespace}/things/{name}/status", 3),
+        ] {
+            let document: Value =
+                serde_json::from_slice(&v3(Schema::builtin(), group, "v1", &all(), "v1.37.0")).unwrap();
+            let content = document["paths"][path]["patch"]["requestBody"]["content"].as_object().unwrap();
+            assert_eq!(content.len(), media, "{path}");
+            assert_eq!(content.contains_key("application/strategic-merge-patch+json"), media == 4);
+        }
+    }
+
+    #[test]
     fn version_3_says_what_kubectl_reads() {
         let document: Value = serde_json::from_slice(&v3(Schema::builtin(), "apps", "v1", &all(), "v1.37.0")).unwrap();
         check_references(&document, &document);

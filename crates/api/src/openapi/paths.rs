@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 const MEDIA: [&str; 2] = ["application/json", "application/yaml"];
+// a custom resource takes all but the last: kubectl reads here which patch it may send
 const PATCH_MEDIA: [&str; 4] = [
     "application/apply-patch+yaml",
     "application/json-patch+json",
@@ -96,13 +97,14 @@ pub(super) fn add(paths: &mut Map<String, Value>, served: &Served, definitions: 
     let gvk = json!({"group": resource.group, "kind": resource.kind, "version": resource.version});
     let (one, list) = (definitions.served(served, false), definitions.served(served, true));
     let status = definitions.reference(&format!("{META}.Status"));
+    let patches = if served.definition.is_some() { &PATCH_MEDIA[..3] } else { &PATCH_MEDIA[..] };
     let make = |verb: &str| served.verbs.iter().any(|v| v == verb);
     let mut put =
         |path: &str, verb: &str, body: Option<Value>, answer: &Value, gvk: &Value, definitions: &Definitions<'_>| {
             let Some((method, parameters, action)) = method(verb) else { return };
             let item =
                 paths.entry(path).or_insert_with(|| json!({"parameters": path_parameters(path, definitions.form)}));
-            let operation = Operation { verb, action, parameters, body, answer, gvk, path };
+            let operation = Operation { verb, action, parameters, body, answer, gvk, path, patches };
             item[method] = operation.value(definitions.form, &resource.group, &resource.version);
         };
     if make("list") {
@@ -163,6 +165,8 @@ struct Operation<'a> {
     answer: &'a Value,
     gvk: &'a Value,
     path: &'a str,
+    /// The media types of patches.
+    patches: &'a [&'a str],
 }
 
 impl Operation<'_> {
@@ -185,7 +189,7 @@ impl Operation<'_> {
             Form::V2 => {
                 answer["schema"] = self.answer.clone();
                 value["produces"] = json!(MEDIA);
-                value["consumes"] = if self.verb == "patch" { json!(PATCH_MEDIA) } else { json!(["*/*"]) };
+                value["consumes"] = if self.verb == "patch" { json!(self.patches) } else { json!(["*/*"]) };
                 value["schemes"] = json!(["https"]);
             }
         }
@@ -193,7 +197,7 @@ impl Operation<'_> {
             let required = !self.verb.starts_with("delete");
             match form {
                 Form::V3 => {
-                    let media: &[&str] = if self.verb == "patch" { &PATCH_MEDIA } else { &["*/*"] };
+                    let media: &[&str] = if self.verb == "patch" { self.patches } else { &["*/*"] };
                     value["requestBody"] = json!({"content": content(media, &body), "required": required});
                 }
                 Form::V2 => {
