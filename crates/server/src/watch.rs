@@ -314,9 +314,11 @@ pub fn told(watch: Watch, teller: Teller) -> impl Stream<Item = Bytes> + Send {
 pub fn events(watch: Watch) -> impl Stream<Item = Result<WatchEvent>> + Send {
     stream::unfold(watch, |mut watch| async move {
         let event = match watch.next().await? {
-            Item::Change(Kind::Added, object, _) => Ok(WatchEvent::Added(object)),
-            Item::Change(Kind::Modified, object, _) => Ok(WatchEvent::Modified(object)),
-            Item::Change(Kind::Deleted, object, _) => Ok(WatchEvent::Deleted(object)),
+            Item::Change(kind, object, _) => watch.want.selection.served.load(&object).await.map(|object| match kind {
+                Kind::Added => WatchEvent::Added(object),
+                Kind::Modified => WatchEvent::Modified(object),
+                Kind::Deleted => WatchEvent::Deleted(object),
+            }),
             Item::Bookmark(revision, _) => Ok(WatchEvent::Bookmark(revision)),
             Item::Error(status) => Err(status),
         };
