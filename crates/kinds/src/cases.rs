@@ -3,6 +3,7 @@
 
 mod admission;
 mod certificates;
+mod devices;
 mod groups;
 mod machinery;
 mod networking;

@@ -24,6 +24,11 @@ pub const KINDS: &[&str] = &[
     "networking.k8s.io/networkpolicies",
     "networking.k8s.io/servicecidrs",
     "node.k8s.io/runtimeclasses",
+    "resource.k8s.io/deviceclasses",
+    "resource.k8s.io/devicetaintrules",
+    "resource.k8s.io/resourceclaims",
+    "resource.k8s.io/resourceclaimtemplates",
+    "resource.k8s.io/resourceslices",
     "storage.k8s.io/csidrivers",
     "storage.k8s.io/csinodes",
     "storage.k8s.io/csistoragecapacities",
@@ -34,6 +39,17 @@ pub const KINDS: &[&str] = &[
 
 fn rule() -> Value {
     json!({"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]})
+}
+
+fn devices() -> Value {
+    json!({
+        "requests": [
+            {"name": "a", "exactly": {"deviceClassName": "c", "tolerations": [{"key": "k"}]}},
+            {"name": "b", "firstAvailable": [{"name": "x", "deviceClassName": "c"}, {"name": "y", "deviceClassName": "d"}]},
+        ],
+        "constraints": [{"requests": ["a", "b/x"], "matchAttribute": "x.io/v"}],
+        "config": [{"requests": ["b"], "opaque": {"driver": "d.io", "parameters": {"a": 1}}}],
+    })
 }
 
 /// A good object, its name and namespace apart.
@@ -57,6 +73,17 @@ pub fn plain(named: &str) -> Value {
         "admissionregistration.k8s.io/mutatingadmissionpolicybindings" => json!({"spec": {"policyName": "p"}}),
         "coordination.k8s.io/leasecandidates" => json!({"spec": {
             "leaseName": "l", "binaryVersion": "1.37.0", "emulationVersion": "1.37.0", "strategy": "OldestEmulationVersion",
+        }}),
+        "resource.k8s.io/deviceclasses" => json!({"spec": {"selectors": [{"cel": {"expression": "true"}}]}}),
+        "resource.k8s.io/devicetaintrules" => json!({"spec": {
+            "deviceSelector": {"driver": "d.io", "pool": "a/b", "device": "e"},
+            "taint": {"key": "k", "value": "v", "effect": "NoExecute"},
+        }}),
+        "resource.k8s.io/resourceclaims" => json!({"spec": {"devices": devices()}}),
+        "resource.k8s.io/resourceclaimtemplates" => json!({"spec": {"spec": {"devices": devices()}}}),
+        "resource.k8s.io/resourceslices" => json!({"spec": {
+            "driver": "d.io", "nodeName": "n", "pool": {"name": "p", "resourceSliceCount": 1, "generation": 0},
+            "devices": [{"name": "e", "attributes": {"a": {"int": 1}, "x.io/v": {"version": "1.2.3"}}, "capacity": {"m": {"value": "1Gi"}}}],
         }}),
         "apiregistration.k8s.io/apiservices" => json!({"metadata": {"name": "v1.g.io"}, "spec": {
             "group": "g.io", "version": "v1", "groupPriorityMinimum": 1000, "versionPriority": 15,
