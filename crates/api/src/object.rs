@@ -4,6 +4,7 @@
 //! store's writer gives it, so writing starts from a [`Draft`], which is the object's bytes with a gap for that number.
 
 use crate::{
+    codec,
     protobuf::{self, Message},
     schema::Type,
     status::{Result, Status},
@@ -102,6 +103,7 @@ impl Object {
             #[serde(rename = "resourceVersion", default)]
             resource_version: String,
         }
+        codec::parsed();
         let bad = |e: serde_json::Error| Status::bad_request(format!("the object is not valid JSON: {e}"));
         let header: Header = serde_json::from_slice(&json).map_err(bad)?;
         let version: Version = serde_json::from_slice(&json).map_err(bad)?;
@@ -131,6 +133,7 @@ impl Object {
 
     /// The object as a value to change; parses, so not for read paths.
     pub fn value(&self) -> Value {
+        codec::parsed();
         serde_json::from_slice(&self.json).unwrap_or(Value::Null)
     }
 
@@ -144,6 +147,7 @@ impl Object {
         {
             return Ok(view);
         }
+        codec::parsed();
         let view: Arc<T> = Arc::new(serde_json::from_slice(&self.json).map_err(|e| {
             Status::internal(format!("{}/{} does not decode: {e}", self.meta.namespace, self.meta.name))
         })?);
@@ -205,6 +209,7 @@ impl Draft {
         };
         let meta = Meta::deserialize(&value["metadata"])
             .map_err(|e| Status::bad_request(format!("metadata cannot be decoded: {e}")))?;
+        codec::encoded();
         let mut bytes = Vec::with_capacity(1024);
         let mut gap = 0;
         let mut sep = b'{';

@@ -205,6 +205,7 @@ impl Metrics {
         self.requests.render(&mut out);
         self.watch_events.render(&mut out);
         objects(registry, &mut out);
+        codec(&mut out);
         coracle_client::queue::render(&mut out);
         build(&mut out);
         process::render(self.start, &mut out);
@@ -246,6 +247,15 @@ fn objects(registry: &Registry, out: &mut String) {
     }
     heading(out, "coracle_store_revision", "Revision of the last commit.", "counter");
     line(out, "coracle_store_revision", "", snapshot.revision());
+}
+
+/// What was parsed and encoded: reads of clients do neither.
+fn codec(out: &mut String) {
+    let counts = coracle_api::codec::counts();
+    heading(out, "coracle_objects_parsed_total", "Objects read from their bytes.", "counter");
+    line(out, "coracle_objects_parsed_total", "", counts.parsed);
+    heading(out, "coracle_objects_encoded_total", "Objects written to bytes, once per version and syntax.", "counter");
+    line(out, "coracle_objects_encoded_total", "", counts.encoded);
 }
 
 fn build(out: &mut String) {

@@ -50,6 +50,7 @@ impl Message {
 /// 500 when the value is not of the type (what was decoded by the table always is).
 pub fn encode(value: &Value, of: Type<'_>) -> Result<Message> {
     let (api_version, kind) = (value["apiVersion"].as_str(), value["kind"].as_str());
+    crate::codec::encoded();
     let mut out = write::Writer::default();
     let content = out.envelope(api_version.unwrap_or_default(), kind.unwrap_or_default(), |out| out.message(value, of));
     let content = content.map_err(|e| Status::internal(format!("{}: {e}", of.short_name())))?;

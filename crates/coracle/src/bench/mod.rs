@@ -3,6 +3,7 @@
 //! Everything is measured on real processes (`coracle server`, `coracle up`, started anew in a directory of their own) through the
 //! door that every client uses: HTTPS with a client certificate. A measure is a file here and a line in [`MEASURES`].
 
+mod apply;
 mod create;
 mod get;
 mod idle;
@@ -12,6 +13,7 @@ mod memory;
 mod objects;
 mod pods;
 mod report;
+mod spent;
 mod start;
 mod subject;
 mod watch;
@@ -41,10 +43,20 @@ static MEASURES: &[Measure] = &[
     Measure { name: "idle", nodes: true, run: |b| Box::pin(idle::run(b)) },
     Measure { name: "pods", nodes: true, run: |b| Box::pin(pods::run(b)) },
     Measure { name: "create", nodes: false, run: |b| Box::pin(create::run(b)) },
+    Measure { name: "apply", nodes: false, run: |b| Box::pin(apply::run(b)) },
     Measure { name: "get", nodes: false, run: |b| Box::pin(get::run(b)) },
     Measure { name: "list", nodes: false, run: |b| Box::pin(list::run(b)) },
     Measure { name: "watch", nodes: false, run: |b| Box::pin(watch::run(b)) },
 ];
+
+/// The word for all measures of the server alone.
+const API: &str = "api";
+
+impl Measure {
+    fn is_meant(&self, names: &[String]) -> bool {
+        names.is_empty() || names.iter().any(|n| n == self.name || n == API && !self.nodes)
+    }
+}
 
 /// How much is done for a figure.
 #[derive(Clone, Copy, Debug)]
@@ -57,12 +69,16 @@ pub struct Sizes {
     pub pods: (usize, usize),
     /// Creates by one client, and by many.
     pub creates: (usize, usize),
+    /// Objects applied, twice.
+    pub applies: usize,
     /// Reads by one client, and by many.
     pub gets: (usize, usize),
     /// Pods in the list.
     pub list: usize,
     /// Watchers and events.
     pub watch: (usize, usize),
+    /// A crowd of watchers, and events.
+    pub crowd: (usize, usize),
 }
 
 impl Sizes {
@@ -72,9 +88,11 @@ impl Sizes {
         idle: 10,
         pods: (20, 50),
         creates: (5_000, 40_000),
+        applies: 10_000,
         gets: (5_000, 60_000),
         list: 5_000,
         watch: (100, 300),
+        crowd: (1_000, 50),
     };
     /// For a look, and for the test that the benchmark works.
     pub const SMALL: Self = Self {
@@ -82,9 +100,11 @@ impl Sizes {
         idle: 2,
         pods: (3, 10),
         creates: (300, 2_000),
+        applies: 500,
         gets: (300, 3_000),
         list: 500,
         watch: (10, 50),
+        crowd: (50, 10),
     };
 }
 
@@ -102,11 +122,11 @@ pub struct Bench {
 /// # Errors
 /// When a name is unknown or the directory cannot be used.
 pub async fn run(directory: &Path, sizes: Sizes, output: Output, names: &[String]) -> Result<ExitCode> {
-    if let Some(unknown) = names.iter().find(|n| MEASURES.iter().all(|m| m.name != **n)) {
+    if let Some(unknown) = names.iter().find(|n| *n != API && MEASURES.iter().all(|m| m.name != **n)) {
         let known: Vec<&str> = MEASURES.iter().map(|m| m.name).collect();
-        bail!("no measure {unknown:?}: {}", known.join(", "));
+        bail!("no measure {unknown:?}: {API} (all of the server alone), {}", known.join(", "));
     }
-    let chosen = || MEASURES.iter().filter(|m| names.is_empty() || names.iter().any(|n| n == m.name));
+    let chosen = || MEASURES.iter().filter(|m| m.is_meant(names));
     if chosen().any(|m| m.nodes) {
         crate::commands::need_root("bench")?;
     }
@@ -187,5 +207,6 @@ mod tests {
     fn names_are_unique() {
         let names: std::collections::BTreeSet<&str> = super::MEASURES.iter().map(|m| m.name).collect();
         assert_eq!(names.len(), super::MEASURES.len());
+        assert!(!names.contains(super::API));
     }
 }

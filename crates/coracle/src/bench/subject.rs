@@ -59,6 +59,11 @@ impl Server {
         (0..count).map(|_| Ok(Arc::new(HttpClient::from_kubeconfig(&file, None)?))).collect()
     }
 
+    /// Its process.
+    pub fn pid(&self) -> Result<u32> {
+        self.child.id().context("the server has ended")
+    }
+
     /// Pods are refused until their account has been made, a moment after the server is ready.
     pub async fn wait_for_service_account(&self) -> Result<()> {
         let client: SharedClient =
