@@ -5,6 +5,7 @@
 
 mod apply;
 mod create;
+mod custom;
 mod get;
 mod idle;
 mod list;
@@ -46,6 +47,7 @@ static MEASURES: &[Measure] = &[
     Measure { name: "apply", nodes: false, run: |b| Box::pin(apply::run(b)) },
     Measure { name: "get", nodes: false, run: |b| Box::pin(get::run(b)) },
     Measure { name: "list", nodes: false, run: |b| Box::pin(list::run(b)) },
+    Measure { name: "custom", nodes: false, run: |b| Box::pin(custom::run(b)) },
     Measure { name: "watch", nodes: false, run: |b| Box::pin(watch::run(b)) },
 ];
 
@@ -75,6 +77,8 @@ pub struct Sizes {
     pub gets: (usize, usize),
     /// Pods in the list.
     pub list: usize,
+    /// Objects of a custom resource.
+    pub customs: usize,
     /// Watchers and events.
     pub watch: (usize, usize),
     /// A crowd of watchers, and events.
@@ -91,6 +95,7 @@ impl Sizes {
         applies: 10_000,
         gets: (5_000, 60_000),
         list: 5_000,
+        customs: 10_000,
         watch: (100, 300),
         crowd: (1_000, 50),
     };
@@ -103,6 +108,7 @@ impl Sizes {
         applies: 500,
         gets: (300, 3_000),
         list: 500,
+        customs: 500,
         watch: (10, 50),
         crowd: (50, 10),
     };

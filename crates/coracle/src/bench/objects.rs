@@ -49,3 +49,37 @@ fn pod(name: &str, image: &str, arguments: &[&str]) -> Value {
         },
     })
 }
+
+/// A custom resource with a schema, a default and a rule.
+pub fn widgets() -> Value {
+    let spec = json!({
+        "type": "object", "required": ["size"],
+        "properties": {
+            "size": {"type": "integer", "minimum": 1},
+            "color": {"type": "string", "default": "blue"},
+            "parts": {"type": "array", "items": {
+                "type": "object", "properties": {"name": {"type": "string"}, "weight": {"type": "integer"}},
+            }},
+        },
+        "x-kubernetes-validations": [{"rule": "self.size < 100", "message": "too big"}],
+    });
+    let schema = json!({"type": "object", "properties": {"spec": spec}});
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.bench.example.com"},
+        "spec": {
+            "group": "bench.example.com", "scope": "Namespaced",
+            "names": {"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}],
+        },
+    })
+}
+
+/// One of its objects.
+pub fn widget(name: &str) -> Value {
+    let parts: Vec<Value> = (0..8).map(|n| json!({"name": format!("part-{n}"), "weight": n * 10})).collect();
+    json!({
+        "apiVersion": "bench.example.com/v1", "kind": "Widget",
+        "metadata": {"name": name, "labels": {"app": "bench"}}, "spec": {"size": 7, "parts": parts},
+    })
+}
