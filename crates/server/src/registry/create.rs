@@ -103,8 +103,7 @@ impl Registry {
             let mut object = object.clone();
             // addresses come from the snapshot that the commit is checked against
             let extra = self.allocator.create(&self.store.snapshot(), target, &mut object)?;
-            let mut errors = meta::validate(&object);
-            errors.extend(kind.validate(&object));
+            let mut errors = kind.validate(&object);
             if served.kind.stored_as.is_some() {
                 // what this version asks for beyond what its objects are stored as
                 errors.extend(served.kind.rules.validate(&object));

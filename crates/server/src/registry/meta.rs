@@ -12,8 +12,6 @@ use serde_json::{Map, Value, json};
 const SUFFIX: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 const SUFFIX_LENGTH: usize = 5;
 const MAX_GENERATED_BASE: usize = 63 - SUFFIX_LENGTH;
-/// Annotations in all may be this large.
-const MAX_ANNOTATION_BYTES: usize = 256 << 10;
 
 /// Checks that a body is an object of the expected kind, in the expected place, and fills in what it may leave out.
 ///
@@ -206,132 +204,9 @@ pub fn preconditions(target: Target<'_>, body: &Value, current: &Object) -> Resu
     }
 }
 
-/// Validates metadata; the name itself is the kind's rule.
-pub fn validate(object: &Value) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    let metadata = &object["metadata"];
-    for (key, value) in metadata["labels"].as_object().into_iter().flatten() {
-        if let Some(why) = qualified_name(key) {
-            errors.push(FieldError::invalid("metadata.labels", key.as_str(), why));
-        }
-        if let Some(why) = value.as_str().and_then(label_value) {
-            errors.push(FieldError::invalid("metadata.labels", value.clone(), why));
-        }
-    }
-    let mut bytes = 0;
-    for (key, value) in metadata["annotations"].as_object().into_iter().flatten() {
-        if let Some(why) = qualified_name(&key.to_ascii_lowercase()) {
-            errors.push(FieldError::invalid("metadata.annotations", key.as_str(), why));
-        }
-        bytes += key.len() + value.as_str().map_or(0, str::len);
-    }
-    if bytes > MAX_ANNOTATION_BYTES {
-        errors.push(FieldError::new(
-            "metadata.annotations",
-            coracle_api::FieldErrorKind::TooLong(MAX_ANNOTATION_BYTES),
-            "",
-        ));
-    }
-    for finalizer in metadata["finalizers"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        if let Some(why) = qualified_name(finalizer) {
-            errors.push(FieldError::invalid("metadata.finalizers", finalizer, why));
-        }
-    }
-    owners(&metadata["ownerReferences"], &mut errors);
-    errors
-}
-
-fn owners(references: &Value, errors: &mut Vec<FieldError>) {
-    let mut controller: Option<&str> = None;
-    for (i, owner) in references.as_array().into_iter().flatten().enumerate() {
-        for (field, what) in [
-            ("apiVersion", "version must not be empty"),
-            ("kind", "must not be empty"),
-            ("name", "must not be empty"),
-            ("uid", "must not be empty"),
-        ] {
-            if owner[field].as_str().unwrap_or_default().is_empty() {
-                errors.push(FieldError::invalid(format!("metadata.ownerReferences[{i}].{field}"), "", what));
-            }
-        }
-        if owner["controller"].as_bool() == Some(true) {
-            let name = owner["name"].as_str().unwrap_or_default();
-            if let Some(first) = controller {
-                errors.push(FieldError::invalid(
-                    "metadata.ownerReferences",
-                    references.clone(),
-                    format!(
-                        "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {name}"
-                    ),
-                ));
-            }
-            controller = Some(name);
-        }
-    }
-}
-
-/// What is wrong with a qualified name (label and annotation keys, finalizers).
-fn qualified_name(key: &str) -> Option<String> {
-    const PART: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
-    let (prefix, name) = match key.split_once('/') {
-        Some((prefix, name)) => (Some(prefix), name),
-        None => (None, key),
-    };
-    if let Some(prefix) = prefix {
-        if prefix.is_empty() {
-            return Some("prefix part must be non-empty".into());
-        }
-        let dns = prefix.split('.').all(|l| {
-            !l.is_empty()
-                && l.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-                && !l.starts_with('-')
-                && !l.ends_with('-')
-        });
-        if !dns || prefix.len() > 253 {
-            return Some("prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')".into());
-        }
-    }
-    match name {
-        "" => Some(format!("name part must be non-empty; {PART}")),
-        long if long.len() > 63 => Some("name part must be no more than 63 bytes".into()),
-        name if word(name) => None,
-        _ => Some(PART.into()),
-    }
-}
-
-fn label_value(value: &str) -> Option<&'static str> {
-    if value.len() > 63 {
-        return Some("must be no more than 63 bytes");
-    }
-    (!value.is_empty() && !word(value)).then_some("a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')")
-}
-
-fn word(text: &str) -> bool {
-    let inner = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
-    let bytes = text.as_bytes();
-    bytes.iter().all(|b| inner(*b))
-        && bytes.first().is_some_and(u8::is_ascii_alphanumeric)
-        && bytes.last().is_some_and(u8::is_ascii_alphanumeric)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn metadata_rules() {
-        for (metadata, wrong) in [
-            (json!({"labels": {"a": "b", "x.y/z": ""}}), 0),
-            (json!({"labels": {"a b": "c"}}), 1),
-            (json!({"labels": {"a": "-c"}}), 1),
-            (json!({"labels": {"/a": "c"}}), 1),
-            (json!({"annotations": {"A.b/C": "any thing"}}), 0),
-            (json!({"finalizers": ["orphan", "example.com/x", "not ok"]}), 1),
-            (json!({"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "a", "uid": ""}]}), 1),
-        ] {
-            assert_eq!(validate(&json!({"metadata": metadata})).len(), wrong, "{metadata}");
-        }
-    }
 
     #[test]
     fn generated_names_fit() {

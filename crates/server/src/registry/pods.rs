@@ -1,7 +1,7 @@
 //! Binding: the scheduler's word on where a pod runs.
 
 use super::{Caller, Change, Registry, Target};
-use coracle_api::{Result, Status, WriteOptions};
+use coracle_api::{FieldError, Result, Status, WriteOptions};
 use serde_json::{Value, json};
 
 impl Registry {
@@ -12,9 +12,15 @@ impl Registry {
     pub async fn bind(&self, caller: &Caller, pod: Target<'_>, body: &Value, options: &WriteOptions) -> Result<()> {
         let node = body["target"]["name"].as_str().unwrap_or_default();
         let kind = body["target"]["kind"].as_str().unwrap_or_default();
-        if !matches!(kind, "" | "Node") || node.is_empty() {
-            let error = coracle_api::FieldError::required("target.name", "");
-            return Err(Status::invalid(&pod.served.resource, pod.name, &[error]));
+        let mut errors = Vec::new();
+        if !matches!(kind, "" | "Node") {
+            errors.push(FieldError::not_supported("target.kind", kind, &["Node", "<empty>"]));
+        }
+        if node.is_empty() {
+            errors.push(FieldError::required("target.name", ""));
+        }
+        if !errors.is_empty() {
+            return Err(Status::invalid(&pod.served.resource, pod.name, &errors));
         }
         let uid = body["metadata"]["uid"].as_str().unwrap_or_default();
         let now = self.now().to_string();

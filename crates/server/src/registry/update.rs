@@ -180,9 +180,8 @@ impl Registry {
         caller.warn(kind.rules.update_warnings(&object, &old));
         self.may_grant(caller, target, &object)?;
         let extra = self.allocator.update(&self.store.snapshot(), target, &old, &mut object)?;
-        let mut errors = meta::validate(&object);
         // what clients must not change in place is exactly what some subresources are for
-        errors.extend(if by_server { kind.validate(&object) } else { kind.validate_update(&object, &old, part) });
+        let mut errors = if by_server { kind.validate(&object) } else { kind.validate_update(&object, &old, part) };
         if served.kind.stored_as.is_some() && part == Part::Main {
             errors.extend(served.kind.rules.validate_update(&object, &old, part));
         }
