@@ -1,0 +1,32 @@
+//! Every target on its seeds and on some mutations of them. `HOSTILE_ROUNDS` says how many.
+
+use coracle_hostile::{Mutations, TARGETS};
+
+#[test]
+fn no_input_brings_a_reader_down() {
+    let rounds = std::env::var("HOSTILE_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(1500);
+    for target in TARGETS {
+        let seeds = target.seeds.iter().map(|seed| seed.to_vec());
+        for (round, input) in seeds.chain(Mutations::of(target).take(rounds)).enumerate() {
+            let run = std::panic::catch_unwind(|| (target.run)(&input));
+            assert!(run.is_ok(), "{} {round}: {:?}", target.name, String::from_utf8_lossy(&input));
+        }
+    }
+}
+
+/// `fuzz/` has a target for each of ours, and no other.
+#[test]
+fn every_target_is_fuzzed() {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz");
+    let manifest = std::fs::read_to_string(format!("{dir}/Cargo.toml")).unwrap();
+    let mut listed: Vec<&str> =
+        manifest.lines().filter_map(|l| l.strip_prefix("path = \"targets/")?.strip_suffix(".rs\"")).collect();
+    let mut ours: Vec<&str> = TARGETS.iter().map(|t| t.name).collect();
+    listed.sort_unstable();
+    ours.sort_unstable();
+    assert_eq!(listed, ours);
+    for name in ours {
+        let source = std::fs::read_to_string(format!("{dir}/targets/{name}.rs")).unwrap();
+        assert!(source.contains(&format!("coracle_hostile::run({name:?}, input)")), "{name}");
+    }
+}
