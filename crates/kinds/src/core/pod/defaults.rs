@@ -5,8 +5,19 @@ use crate::fields::{absent, default, default_number, each, ensure, set, within};
 use coracle_api::Quantity;
 use serde_json::{Value, json};
 
+/// The address of a pod is the first of its addresses; where they differ, the one is right: older agents know only that.
+fn one_address(status: &mut Value) {
+    let (one, first) = (status["podIP"].clone(), status["podIPs"][0]["ip"].clone());
+    if !absent(status, "podIP") && one != first {
+        set(status, "podIPs", json!([{"ip": one}]));
+    } else if absent(status, "podIP") && first.is_string() {
+        set(status, "podIP", first);
+    }
+}
+
 /// Defaults of a pod: those of its spec, and those that templates do not get.
 pub fn pod(pod: &mut Value) {
+    within(pod, "status", one_address);
     let spec = ensure(pod, "spec");
     pod_spec(spec);
     default(spec, "enableServiceLinks", true);
