@@ -558,6 +558,15 @@ impl Kind {
             }
         }
         self.rules.prepare_create(object);
+        self.keep_struct(object, "status");
+    }
+
+    /// A struct within Go's struct is there even when nothing is said of it, and clients' models count on that.
+    fn keep_struct(&self, object: &mut Value, field: &str) {
+        let embedded = self.schema.get().and_then(|of| of.field(field)).is_some_and(|f| f.is_embedded());
+        if let (true, Some(map)) = (embedded, object.as_object_mut()) {
+            map.entry(field).or_insert_with(|| json!({}));
+        }
     }
 
     /// Makes `new` an acceptable successor of `old`: what `part` may not write is carried over, and the generation
