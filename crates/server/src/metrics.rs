@@ -387,7 +387,7 @@ mod tests {
             (Method::DELETE, "/api/v1/namespaces/a/pods", "DELETECOLLECTION||v1|pods||namespace"),
             (Method::GET, "/api/v1/namespaces/a/pods/p/exec", "CONNECT||v1|pods|exec|resource"),
             (Method::GET, "/api/v1/namespaces/a/pods/p/nonsense", "GET||v1|pods||resource"),
-            (Method::GET, "/apis/made.up/v1/things", "LIST|||||"),
+            (Method::GET, "/apis/made.up/v1/things", "LIST||||/apis|"),
             (Method::GET, "/readyz/ping", "GET||||/readyz|"),
             (Method::GET, "/made/up", "GET|||||"),
         ] {
