@@ -21,7 +21,7 @@ use coracle_api::{
 use coracle_client::{Change, View};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use parking_lot::{Mutex, RwLock};
-use plan::{Begun, FOREGROUND, ORPHAN, Owner, Plan};
+use plan::{Begun, Below, FOREGROUND, ORPHAN, Owner, Plan};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeSet, HashMap},
@@ -117,6 +117,11 @@ fn holds(meta: &Meta) -> bool {
     meta.finalizers.iter().any(|f| f == FOREGROUND || f == ORPHAN)
 }
 
+/// Whether it waits for its dependents to go.
+fn leaves(meta: &Meta) -> bool {
+    meta.is_deleting() && meta.finalizers.iter().any(|f| f == FOREGROUND)
+}
+
 fn blocks(references: &[OwnerReference], uid: &str) -> bool {
     references.iter().any(|r| r.uid == uid && r.block_owner_deletion)
 }
@@ -168,9 +173,19 @@ impl Garbage {
         for reference in &meta.owner_references {
             owners.push((reference.uid.as_str(), self.look_up(ctx, reference, meta).await?));
         }
-        let has_dependents = || !self.dependents(ctx.view.as_ref(), &meta.uid).is_empty();
-        match plan::plan(&owners, &meta.finalizers, has_dependents) {
+        let below = || {
+            let dependents = self.dependents(ctx.view.as_ref(), &meta.uid);
+            match dependents.iter().any(|(_, object)| leaves(object.meta())) {
+                true => Below::Leaving,
+                false if dependents.is_empty() => Below::Nothing,
+                false => Below::Some,
+            }
+        };
+        let blocks = meta.owner_references.iter().any(|r| r.block_owner_deletion);
+        match plan::plan(&owners, &meta.finalizers, blocks, below) {
             Plan::Keep => Ok(()),
+            // it is looked at again when that is seen
+            Plan::Unblock => unblock(ctx, resource, object, |_| true).await,
             Plan::Drop(uids) => drop_owners(ctx, resource, object, &uids).await,
             Plan::Delete(policy) => delete(ctx, resource, object, policy).await,
         }
@@ -186,7 +201,7 @@ impl Garbage {
         let namespace = if resource.namespaced { dependent.namespace.as_str() } else { "" };
         let state = |owner: &Object| match owner.meta() {
             meta if meta.uid != reference.uid => Owner::Absent,
-            meta if meta.is_deleting() && meta.finalizers.iter().any(|f| f == FOREGROUND) => Owner::Leaving,
+            meta if leaves(meta) => Owner::Leaving,
             _ => Owner::Present,
         };
         let resource = &*resource;
@@ -224,12 +239,11 @@ impl Garbage {
 
     /// Sees to a dependent of an owner that leaves. If it waits for that owner in turn (a circle), it must not be waited for.
     async fn dismiss(&self, ctx: &Context, resource: &Resource, object: &Arc<Object>, owner: &Meta) -> Result<()> {
-        let waits = object.meta().is_deleting() && object.meta().finalizers.iter().any(|f| f == FOREGROUND);
-        if waits
+        if leaves(object.meta())
             && blocks(&owner.owner_references, &object.meta().uid)
             && blocks(&object.meta().owner_references, &owner.uid)
         {
-            return unblock(ctx, resource, object, &owner.uid).await;
+            return unblock(ctx, resource, object, |r| r.uid == owner.uid).await;
         }
         if object.meta().is_deleting() { Ok(()) } else { self.judge(ctx, resource, object).await }
     }
@@ -280,9 +294,14 @@ async fn drop_owners(ctx: &Context, resource: &Resource, object: &Object, uids: 
     change_metadata(ctx, resource, object, json!({"ownerReferences": list_or_null(&kept)})).await
 }
 
-async fn unblock(ctx: &Context, resource: &Resource, object: &Object, uid: &str) -> Result<()> {
+async fn unblock(
+    ctx: &Context,
+    resource: &Resource,
+    object: &Object,
+    of: impl Fn(&OwnerReference) -> bool,
+) -> Result<()> {
     let mut references = object.meta().owner_references.clone();
-    for reference in references.iter_mut().filter(|r| r.uid == uid) {
+    for reference in references.iter_mut().filter(|r| of(r)) {
         reference.block_owner_deletion = false;
     }
     change_metadata(ctx, resource, object, json!({"ownerReferences": references})).await

@@ -27,12 +27,25 @@ pub enum Plan {
     Keep,
     /// To forget the owners with these uids: others are there.
     Drop(Vec<String>),
+    /// To hold up its owners no longer: what it owns waits in turn, so they may well wait for each other in a circle.
+    Unblock,
     /// To delete it.
     Delete(Propagation),
 }
 
-/// Decides about an object with owners, which is not being deleted yet.
-pub fn plan(owners: &[(&str, Owner)], finalizers: &[String], has_dependents: impl FnOnce() -> bool) -> Plan {
+/// What an object owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Below {
+    /// Nothing.
+    Nothing,
+    /// Something, and none of it waits for its own dependents.
+    Some,
+    /// Also something that waits for its own dependents to go.
+    Leaving,
+}
+
+/// Decides about an object with owners, which is not being deleted yet. `blocks`: whether it holds up any of them.
+pub fn plan(owners: &[(&str, Owner)], finalizers: &[String], blocks: bool, below: impl FnOnce() -> Below) -> Plan {
     if owners.iter().any(|(_, owner)| *owner == Owner::Unknown) {
         return Plan::Keep;
     }
@@ -45,9 +58,13 @@ pub fn plan(owners: &[(&str, Owner)], finalizers: &[String], has_dependents: imp
     }
     let has = |finalizer: &str| finalizers.iter().any(|f| f == finalizer);
     let leaving = owners.iter().any(|(_, owner)| *owner == Owner::Leaving);
+    let below = if leaving { below() } else { Below::Nothing };
+    if below == Below::Leaving && blocks {
+        return Plan::Unblock;
+    }
     Plan::Delete(match () {
         // the owner must see the whole tree below it go
-        () if leaving && has_dependents() => Propagation::Foreground,
+        () if below != Below::Nothing => Propagation::Foreground,
         () if has(ORPHAN) => Propagation::Orphan,
         () if has(FOREGROUND) => Propagation::Foreground,
         () => Propagation::Background,

@@ -281,8 +281,7 @@ impl Registry {
 /// Keeps of `new` only what the subresource may write, for the parts that the descriptor leaves to us.
 fn narrow(new: &mut Value, old: &Value, part: Part) {
     let field = match part {
-        Part::Main | Part::Status => return,
-        Part::Approval => "/status/conditions",
+        Part::Main | Part::Status | Part::Approval => return,
         Part::EphemeralContainers => "/spec/ephemeralContainers",
         Part::Finalize => "/spec/finalizers",
         Part::Resize => return narrow_resize(new, old),
