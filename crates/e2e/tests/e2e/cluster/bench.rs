@@ -19,7 +19,7 @@ fn every_measure_gives_figures() {
             "creates, 32 clients",
             "gets, 1 client",
             "LIST of 500 pods",
-            "watch latency, p99",
+            "watch latency p99, 10 watchers",
         ] {
             let row = rows.iter().find(|row| row["name"] == name);
             let value = row.and_then(|row| row["value"].as_f64());
