@@ -115,11 +115,11 @@ impl Health {
     }
 }
 
-/// `/version`.
+/// `/version`: the version of Kubernetes that is spoken, and the sources of this program (of releases only).
 pub fn version() -> Value {
     json!({
-        "major": "1", "minor": "37", "gitVersion": "v1.37.0+coracle", "gitCommit": "", "gitTreeState": "clean",
-        "buildDate": "1970-01-01T00:00:00Z", "goVersion": "", "compiler": "rustc", "platform": "linux/amd64",
+        "major": "1", "minor": "37", "gitVersion": "v1.37.0+coracle", "gitCommit": env!("CORACLE_COMMIT"),
+        "gitTreeState": env!("CORACLE_TREE"), "buildDate": env!("CORACLE_COMMIT_DATE"), "goVersion": "", "compiler": "rustc", "platform": "linux/amd64",
         "emulationMajor": "1", "emulationMinor": "37", "minCompatibilityMajor": "1", "minCompatibilityMinor": "36",
     })
 }

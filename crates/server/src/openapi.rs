@@ -21,6 +21,7 @@ use std::{
     sync::Arc,
 };
 
+const JSON: &str = "application/json";
 const SERVER: &str = crate::server::KUBERNETES_VERSION;
 
 /// The documents. Each is kept until something changes that it is made from.
@@ -49,13 +50,19 @@ impl OpenApi {
     pub fn answer(&self, parts: &[&str], headers: &HeaderMap, query: &Query) -> Option<Response<Body>> {
         match parts {
             ["openapi", "v2"] => {
-                // kubectl asks for protobuf first and takes JSON too
                 let kinds = self.catalog.kinds();
                 let stamp = kinds.generation.to_string();
-                let document = self.document("v2", &stamp, || {
-                    openapi::v2(Schema::builtin(), &served(&kinds, |_| true, structural::v2), SERVER)
-                });
-                Some(send(&document, headers, false))
+                let json = || openapi::v2(Schema::builtin(), &served(&kinds, |_| true, structural::v2), SERVER);
+                Some(match protobuf_type(headers) {
+                    None => send(&self.document("v2", &stamp, json), headers, JSON, false),
+                    Some(media_type) => {
+                        let encode = || {
+                            let document = serde_json::from_slice(&json()).unwrap_or_default();
+                            openapi::protobuf::encode(&document)
+                        };
+                        send(&self.document("v2", &stamp, encode), headers, media_type, false)
+                    }
+                })
             }
             ["openapi", "v3"] => Some(body::json(200, &self.index())),
             ["openapi", "v3", "api", version] => self.v3("", version, headers, query),
@@ -85,7 +92,7 @@ impl OpenApi {
         let own = |kind: &Kind| kind.resource.group == group && kind.resource.version == version;
         let make = || openapi::v3(Schema::builtin(), group, version, &served(&kinds, own, structural::v3), SERVER);
         let document = self.document(&name, &stamp(&kinds, group), make);
-        Some(send(&document, headers, query.get("hash").is_some()))
+        Some(send(&document, headers, JSON, query.get("hash").is_some()))
     }
 
     fn document(&self, name: &str, stamp: &str, make: impl FnOnce() -> Vec<u8>) -> Document {
@@ -146,7 +153,16 @@ fn subresource(kind: &Kind, sub: &coracle_kinds::Subresource) -> Subresource {
     }
 }
 
-fn send(document: &Document, headers: &HeaderMap, forever: bool) -> Response<Body> {
+/// The protobuf type, if a client asks for it first: kubectl up to 1.26 and client-go's discovery take nothing else. The answer has the
+/// newer name; the older one is no media type by RFC 6838.
+fn protobuf_type(headers: &HeaderMap) -> Option<&'static str> {
+    let accepted = headers.get(header::ACCEPT)?.to_str().ok()?;
+    let first = accepted.split(',').next()?.split(';').next()?.trim();
+    let [newer, older] = openapi::protobuf::MEDIA_TYPES;
+    [newer, older].contains(&first).then_some(newer)
+}
+
+fn send(document: &Document, headers: &HeaderMap, media_type: &str, forever: bool) -> Response<Body> {
     let Made { bytes, tag, .. } = &**document;
     let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok()).is_some_and(|v| v == tag);
     let mut response = if known {
@@ -154,7 +170,7 @@ fn send(document: &Document, headers: &HeaderMap, forever: bool) -> Response<Bod
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
     } else {
-        body::maybe_gzip(accepts_gzip(headers), 200, "application/json", bytes.clone().into())
+        body::maybe_gzip(accepts_gzip(headers), 200, media_type, bytes.clone().into())
     };
     if let Ok(tag) = HeaderValue::from_str(tag) {
         response.headers_mut().insert(header::ETAG, tag);

@@ -5,6 +5,7 @@
 
 mod definitions;
 mod paths;
+pub mod protobuf;
 
 use crate::{resource::Resource, schema::Schema};
 use definitions::{Definitions, Descriptions};
