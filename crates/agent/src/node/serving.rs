@@ -15,17 +15,20 @@ fn names(node: &Node) -> Names {
     }
 }
 
+/// The certificate from before, if it is for the address that the node has now.
+fn kept(node: &Node) -> Option<Identity> {
+    let address = IpAddr::V4(node.config.node_ip);
+    let known = Files::new(&node.config.data_dir, "serving").load(node.clock.now());
+    known.filter(|identity| identity.certificate().is_ok_and(|c| c.addresses.contains(&address)))
+}
+
 /// The certificate to start with: the one from before, or a self-signed one.
 ///
 /// # Errors
 /// When no key can be made.
 pub fn first(node: &Node) -> coracle_pki::Result<Arc<RotatingCertificate>> {
     let now = node.clock.now();
-    let known = Files::new(&node.config.data_dir, "serving").load(now);
-    let fits = |identity: &Identity| {
-        identity.certificate().is_ok_and(|c| c.addresses.contains(&IpAddr::V4(node.config.node_ip)))
-    };
-    let identity = match known.filter(fits) {
+    let identity = match kept(node) {
         Some(identity) => identity,
         None => {
             let name = format!("{}-ca", node.config.node_name);
@@ -39,7 +42,7 @@ pub fn first(node: &Node) -> coracle_pki::Result<Arc<RotatingCertificate>> {
 /// Replaces the certificate by an issued one, and that one before it expires. Never returns.
 pub async fn keep_fresh(node: Arc<Node>, certificate: Arc<RotatingCertificate>) {
     let files = Files::new(&node.config.data_dir, "serving");
-    let mut issued = files.load(node.clock.now()).is_some();
+    let mut issued = kept(&node).is_some();
     loop {
         if issued {
             let wait = certificate.renew_at().duration_since(node.clock.now());
