@@ -7,9 +7,10 @@ import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import net from 'node:net';
 import { Writable } from 'node:stream';
+import { pathToFileURL } from 'node:url';
 
-// packages lie where NODE_PATH says, which `import` does not look at
-const k8s = createRequire(import.meta.url)('@kubernetes/client-node');
+// packages lie where NODE_PATH says, which `import` does not look at; and older Node.js cannot `require` modules
+const k8s = await import(pathToFileURL(createRequire(import.meta.url).resolve('@kubernetes/client-node')));
 
 const config = new k8s.KubeConfig();
 config.loadFromDefault();
