@@ -57,6 +57,11 @@ pub fn escape(property: &str) -> Option<String> {
     Some(escaped)
 }
 
+/// Whether a word is one of the language's own, and so no identifier.
+pub fn is_keyword(word: &str) -> bool {
+    KEYWORDS.contains(&word)
+}
+
 /// The identifier for a property that is called like a keyword.
 pub(crate) fn keyword(property: &str) -> Option<String> {
     KEYWORDS.contains(&property).then(|| format!("__{property}__"))

@@ -18,7 +18,9 @@ mod names;
 mod place;
 pub mod placement;
 mod reset;
+mod rules;
 mod shapes;
+mod subresource;
 
 pub mod admissionregistration;
 pub mod apiregistration;

@@ -115,7 +115,7 @@ fn merge(value: &mut Value, wanted: &Value) -> bool {
 }
 
 /// Whether `value` has everything that `wanted` says (defaults may have been added).
-fn covers(value: &Value, wanted: &Value) -> bool {
+pub(crate) fn covers(value: &Value, wanted: &Value) -> bool {
     match (value, wanted) {
         (Value::Object(value), Value::Object(wanted)) => {
             wanted.iter().all(|(key, wanted)| value.get(key).is_some_and(|v| covers(v, wanted)))

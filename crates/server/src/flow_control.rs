@@ -3,6 +3,7 @@
 //!
 //! Source: `pkg/registry/flowcontrol/ensurer`, apiserver `util/flowcontrol`.
 
+use crate::bootstrap::covers;
 use coracle_api::{Object, Resource, Result, WriteOptions};
 use coracle_base::SharedClock;
 use coracle_client::{SharedClient, SharedView, View};
@@ -92,19 +93,6 @@ fn corrected(found: &Value, wanted: &Value, mandatory: bool) -> Option<Value> {
     let spec_differs = !covers(&found["spec"], &value["spec"]);
     let unmarked = found["metadata"]["annotations"][AUTO_UPDATE] != "true";
     (spec_differs || unmarked).then_some(value)
-}
-
-/// Whether `value` says all that `wanted` does; defaults may have been added.
-fn covers(value: &Value, wanted: &Value) -> bool {
-    match (value, wanted) {
-        (Value::Object(value), Value::Object(wanted)) => {
-            wanted.iter().all(|(key, wanted)| value.get(key).is_some_and(|v| covers(v, wanted)))
-        }
-        (Value::Array(value), Value::Array(wanted)) => {
-            value.len() == wanted.len() && value.iter().zip(wanted).all(|(v, w)| covers(v, w))
-        }
-        (value, wanted) => value == wanted,
-    }
 }
 
 /// A flow schema whose condition `Dangling` does not say the truth, with one that does.

@@ -34,7 +34,7 @@ impl Pattern {
     }
 
     fn compiled(&self) -> &Result<Regex, String> {
-        self.compiled.get_or_init(|| Regex::new(&translate(&self.text)).map_err(|e| why(&e)))
+        self.compiled.get_or_init(|| coracle_api::pattern(&self.text))
     }
 
     /// Why it is no regular expression.
@@ -45,91 +45,6 @@ impl Pattern {
     /// Whether it matches anywhere in `value`; one that does not compile matches everything, it was refused before.
     pub fn matches(&self, value: &str) -> bool {
         self.compiled().as_ref().map_or(true, |regex| regex.is_match(value))
-    }
-}
-
-/// The last line of the explanation: the lines above it draw the pattern.
-fn why(error: &regex::Error) -> String {
-    let text = error.to_string();
-    let last = text.lines().last().unwrap_or_default().trim();
-    format!("error parsing regexp: {}", last.strip_prefix("error: ").unwrap_or(last))
-}
-
-/// Go's classes `\d`, `\w`, `\s` and `\b` know ASCII only, and in its brackets `[`, `&&`, `--`, `~~` stand for themselves.
-fn translate(pattern: &str) -> String {
-    let mut out = String::with_capacity(pattern.len() + 16);
-    let mut chars = pattern.chars().peekable();
-    let mut class = false;
-    let mut class_start = false;
-    while let Some(c) = chars.next() {
-        let first = std::mem::replace(&mut class_start, false);
-        match c {
-            '\\' => {
-                let Some(escaped) = chars.next() else {
-                    out.push('\\');
-                    break;
-                };
-                escape(&mut out, escaped, class);
-            }
-            '[' if !class => {
-                class = true;
-                class_start = true;
-                out.push('[');
-                if chars.peek() == Some(&'^') {
-                    chars.next();
-                    out.push('^');
-                }
-            }
-            // first in brackets it stands for itself
-            ']' if class && first => out.push_str("\\]"),
-            ']' if class => {
-                class = false;
-                out.push(']');
-            }
-            '[' if chars.peek() == Some(&':') => {
-                out.push('[');
-                for c in chars.by_ref() {
-                    out.push(c);
-                    if c == ']' {
-                        break;
-                    }
-                }
-            }
-            '[' => out.push_str("\\["),
-            '&' | '~' | '-' if class && chars.peek() == Some(&c) => {
-                out.push('\\');
-                out.push(c);
-            }
-            other => out.push(other),
-        }
-    }
-    out
-}
-
-fn escape(out: &mut String, escaped: char, class: bool) {
-    let ascii = match escaped {
-        'd' => "0-9",
-        'w' => "0-9A-Za-z_",
-        's' => "\\t\\n\\x0C\\r ",
-        'D' => "^0-9",
-        'W' => "^0-9A-Za-z_",
-        'S' => "^\\t\\n\\x0C\\r ",
-        'b' | 'B' if !class => {
-            out.push_str(if escaped == 'b' { "(?-u:\\b)" } else { "(?-u:\\B)" });
-            return;
-        }
-        other => {
-            out.push('\\');
-            out.push(other);
-            return;
-        }
-    };
-    if class && !ascii.starts_with('^') {
-        out.push_str(ascii);
-    } else {
-        out.push('[');
-        out.push_str(ascii);
-        out.push(']');
     }
 }
 

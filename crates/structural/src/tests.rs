@@ -101,7 +101,7 @@ fn schemas_are_structural_or_say_why_not() {
             "a pattern that is none",
             json!({"type": "object", "properties": {"a": {"type": "string", "pattern": "+"}}}),
             vec![
-                "properties[a].pattern: Invalid value: \"+\": must be a valid regular expression, but isn't: error parsing regexp: repetition operator missing expression",
+                "properties[a].pattern: Invalid value: \"+\": must be a valid regular expression, but isn't: error parsing regexp: missing argument to repetition operator: `+`",
             ],
         ),
     ] {

@@ -53,7 +53,7 @@ pub(crate) fn compile(pattern: &str) -> Result<Regex> {
     if let Some(regex) = COMPILED.lock().get(pattern) {
         return Ok(regex.clone());
     }
-    let regex = crate::pattern::pattern(pattern).map_err(Fault::other)?;
+    let regex = coracle_api::pattern(pattern).map_err(Fault::other)?;
     let mut compiled = COMPILED.lock();
     if compiled.len() >= REMEMBERED {
         compiled.clear();

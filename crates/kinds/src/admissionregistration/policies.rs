@@ -122,32 +122,8 @@ fn param_kind(check: &mut Check, at: &Place) {
     }
 }
 
-const RESERVED: &[&str] = &[
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
-
 fn is_cel_identifier(text: &str) -> bool {
-    validation::c_identifier(text).is_empty() && !RESERVED.contains(&text)
+    validation::c_identifier(text).is_empty() && !coracle_cel::is_keyword(text)
 }
 
 fn variable(check: &mut Check, at: &Place, expressions: &mut Expressions) {

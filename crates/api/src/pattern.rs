@@ -5,7 +5,10 @@
 
 use regex::Regex;
 
-/// A pattern as Go understands it, or what is wrong with it.
+/// A pattern as Go understands it.
+///
+/// # Errors
+/// What is wrong with it, in Go's words.
 pub fn pattern(text: &str) -> Result<Regex, String> {
     let rewritten = rewrite(text)?;
     Regex::new(&rewritten).map_err(|e| {
