@@ -1,6 +1,8 @@
 //! What all parts of the agent share.
 
-use crate::{machine::Machine, node::status::NodeState, pods::Pods, references::References, tokens::Tokens};
+use crate::{
+    eviction::Thresholds, machine::Machine, node::status::NodeState, pods::Pods, references::References, tokens::Tokens,
+};
 use coracle_base::{SharedClock, Tasks};
 use coracle_client::{Recorder, Reflector, SharedClient};
 use coracle_network::{Cidr, Network, NodeConfig};
@@ -46,6 +48,8 @@ pub struct AgentConfig {
     pub join: Join,
     /// Where the agent keeps its identity, pods' volumes, addresses.
     pub data_dir: PathBuf,
+    /// Where the runtime keeps images; its file system is watched (`imagefs`).
+    pub images_dir: PathBuf,
     /// Where pods' logs go: `<log_dir>/pods`, `<log_dir>/containers` (`/var/log`).
     pub log_dir: PathBuf,
     /// The node's name.
@@ -68,6 +72,8 @@ pub struct AgentConfig {
     pub service_cidr: Cidr,
     /// At most so many pods.
     pub max_pods: u32,
+    /// Below which the node is short of something (`--eviction-hard`).
+    pub eviction_hard: Thresholds,
 }
 
 impl AgentConfig {
@@ -76,6 +82,7 @@ impl AgentConfig {
         Self {
             server: server.to_string(),
             join: Join::default(),
+            images_dir: data_dir.join("images"),
             data_dir,
             log_dir: PathBuf::from("/var/log"),
             node_name: node_name.to_string(),
@@ -88,6 +95,7 @@ impl AgentConfig {
             cluster_cidr: Cidr { address: Ipv4Addr::new(10, 244, 0, 0), prefix: 16 },
             service_cidr: Cidr { address: Ipv4Addr::new(10, 96, 0, 0), prefix: 16 },
             max_pods: 110,
+            eviction_hard: Thresholds::default(),
         }
     }
 }

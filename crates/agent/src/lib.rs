@@ -7,6 +7,7 @@
 
 pub mod cluster;
 pub mod context;
+pub mod eviction;
 pub mod hooks;
 pub mod logs;
 pub mod machine;
@@ -73,7 +74,7 @@ impl Agent {
         let view = Reflector::new(client.clone());
         let (network_ready, network_seen) = watch::channel(None);
         let node = Arc::new(Node {
-            machine: machine::Machine::measure(&config.data_dir, config.max_pods),
+            machine: machine::Machine::measure(&config),
             events: Recorder::new(client.clone(), "kubelet", &config.node_name, clock.clone(), &tasks),
             references: references::References::new(view.clone()),
             tokens: tokens::Tokens::new(client.clone(), clock.clone()),

@@ -1,11 +1,12 @@
 //! What the machine is and has, as a node reports it.
 
+use crate::{
+    AgentConfig,
+    eviction::{self, Pressure, Signal, Thresholds},
+};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, fs, path::PathBuf};
-
-/// Memory that is kept back from pods: upstream's hard eviction threshold.
-const KEPT_MEMORY: u64 = 100 << 20;
 
 /// What was measured at the start.
 #[derive(Clone, Debug, Default)]
@@ -21,13 +22,14 @@ pub struct Machine {
     /// `nodeInfo` without what the runtime says.
     info: BTreeMap<&'static str, String>,
     data_dir: PathBuf,
+    images_dir: PathBuf,
+    thresholds: Thresholds,
 }
 
 impl Machine {
     /// Measures.
-    pub fn measure(data_dir: &std::path::Path, pods: u32) -> Self {
+    pub fn measure(config: &AgentConfig) -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_string();
-        let meminfo = read("/proc/meminfo");
         let os = read("/etc/os-release");
         let pretty = os.lines().find_map(|l| l.strip_prefix("PRETTY_NAME=")).unwrap_or("Linux").trim_matches('"');
         let info = BTreeMap::from([
@@ -40,8 +42,16 @@ impl Machine {
             ("architecture", arch().to_string()),
         ]);
         let cpus = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
-        let (storage, _) = disk(data_dir);
-        Self { cpus, memory: meminfo_bytes(&meminfo, "MemTotal"), storage, pods, info, data_dir: data_dir.into() }
+        Self {
+            cpus,
+            memory: eviction::memory().total,
+            storage: eviction::bytes(&config.data_dir).total,
+            pods: config.max_pods,
+            info,
+            data_dir: config.data_dir.clone(),
+            images_dir: config.images_dir.clone(),
+            thresholds: config.eviction_hard.clone(),
+        }
     }
 
     /// What the node has.
@@ -53,13 +63,15 @@ impl Machine {
         })
     }
 
-    /// What pods may have of it.
+    /// What pods may have of it: all but what the eviction thresholds keep free.
     pub fn allocatable(&self) -> BTreeMap<String, Quantity> {
         let quantity = |text: String| Quantity(text);
+        let rest = |signal, total: u64| total.saturating_sub(self.thresholds.kept(signal, total));
+        let (memory, storage) = (rest(Signal::Memory, self.memory), rest(Signal::NodeBytes, self.storage));
         BTreeMap::from([
             ("cpu".into(), quantity(self.cpus.to_string())),
-            ("memory".into(), quantity(format!("{}Ki", self.memory.saturating_sub(KEPT_MEMORY) >> 10))),
-            ("ephemeral-storage".into(), quantity((self.storage / 10 * 9).to_string())),
+            ("memory".into(), quantity(format!("{}Ki", memory >> 10))),
+            ("ephemeral-storage".into(), quantity(storage.to_string())),
             ("pods".into(), quantity(self.pods.to_string())),
             ("hugepages-1Gi".into(), quantity("0".into())),
             ("hugepages-2Mi".into(), quantity("0".into())),
@@ -75,21 +87,10 @@ impl Machine {
         info
     }
 
-    /// Bytes of memory that are free or can be freed.
-    pub fn memory_available(&self) -> u64 {
-        meminfo_bytes(&fs::read_to_string("/proc/meminfo").unwrap_or_default(), "MemAvailable")
-    }
-
-    /// Whether the disk is nearly full: less than a tenth is left (upstream's `nodefs.available<10%`).
-    pub fn disk_pressure(&self) -> bool {
-        let (total, free) = disk(&self.data_dir);
-        total > 0 && free < total / 10
-    }
-
-    /// Whether memory is nearly exhausted.
-    pub fn memory_pressure(&self) -> bool {
-        let free = self.memory_available();
-        free > 0 && free < KEPT_MEMORY
+    /// What the node is short of now.
+    pub fn pressure(&self) -> Pressure {
+        let (data, images) = (self.data_dir.clone(), self.images_dir.clone());
+        self.thresholds.pressure(&move |signal| eviction::measure(signal, &data, &images))
     }
 }
 
@@ -104,29 +105,5 @@ pub fn arch() -> &'static str {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         other => other,
-    }
-}
-
-fn meminfo_bytes(text: &str, field: &str) -> u64 {
-    let line = text.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(':'));
-    line.and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) << 10
-}
-
-/// Size and free bytes of the file system under `path`.
-fn disk(path: &std::path::Path) -> (u64, u64) {
-    let found = nix::sys::statvfs::statvfs(path);
-    found.map_or((0, 0), |s| (s.blocks() * s.fragment_size(), s.blocks_available() * s.fragment_size()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn meminfo_is_read() {
-        let text = "MemTotal:       24 kB\nMemAvailable:    1024 kB\n";
-        for (field, expected) in [("MemTotal", 24 << 10), ("MemAvailable", 1 << 20), ("Nothing", 0)] {
-            assert_eq!(meminfo_bytes(text, field), expected);
-        }
     }
 }

@@ -71,6 +71,14 @@ pub static SETTINGS: &[Setting] = &[
         "",
         "Where images are kept; several nodes of one machine may share it (default: DATA-DIR/images)",
     ),
+    value(
+        "eviction-hard",
+        "SIGNAL<AMOUNT,…",
+        "",
+        "What must stay free on a node, else it is under pressure and takes no pods; \
+         default `memory.available<100Mi,nodefs.available<5%,nodefs.inodesFree<5%,imagefs.available<5%`, \
+         with `up` only 100Mi of memory and 512Mi of disk",
+    ),
     switch("json", "Print JSON"),
     switch("keep", "Leave the cluster up afterwards"),
     value("kubeconfig", "FILE", "", "Kubeconfig to use (default: DATA-DIR/admin.kubeconfig)"),

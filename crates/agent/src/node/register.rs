@@ -66,8 +66,7 @@ async fn status(node: &Node, old: &Value) -> Value {
         runtime: &node.runtime.version(),
         images: &images,
         network_missing: node.state.network_missing(),
-        memory_pressure: node.machine.memory_pressure(),
-        disk_pressure: node.machine.disk_pressure(),
+        pressure: node.machine.pressure(),
         port: node.config.listen.port(),
     };
     build(&facts, old, node.clock.now())

@@ -1,6 +1,6 @@
 //! The node's status as a kubelet reports it: addresses, capacity, conditions, images.
 
-use crate::machine::Machine;
+use crate::{eviction::Pressure, machine::Machine};
 use coracle_runtime::Image;
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -50,10 +50,8 @@ pub struct Facts<'a> {
     pub images: &'a [Image],
     /// Why the pod network is not there.
     pub network_missing: Option<String>,
-    /// Whether memory is short.
-    pub memory_pressure: bool,
-    /// Whether the disk is nearly full.
-    pub disk_pressure: bool,
+    /// What the node is short of.
+    pub pressure: Pressure,
     /// Port of the agent's server.
     pub port: u16,
 }
@@ -106,19 +104,19 @@ fn wanted(facts: &Facts<'_>) -> Vec<Value> {
     vec![
         pressure(
             "MemoryPressure",
-            facts.memory_pressure,
+            facts.pressure.memory,
             ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
             ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
         ),
         pressure(
             "DiskPressure",
-            facts.disk_pressure,
+            facts.pressure.disk,
             ("KubeletHasDiskPressure", "kubelet has disk pressure"),
             ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
         ),
         pressure(
             "PIDPressure",
-            false,
+            facts.pressure.pids,
             ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
             ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
         ),
@@ -167,8 +165,7 @@ mod tests {
             runtime: "coracle://1",
             images: &[],
             network_missing: missing.map(str::to_string),
-            memory_pressure: false,
-            disk_pressure: disk,
+            pressure: Pressure { disk, ..Pressure::default() },
             port: 10250,
         };
         let old = json!({"conditions": [

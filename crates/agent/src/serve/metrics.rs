@@ -56,7 +56,7 @@ pub(super) async fn containers(node: &Node) -> String {
     head(&mut out, "node_cpu_usage_seconds_total", "counter", help);
     let _ = writeln!(out, "node_cpu_usage_seconds_total {}", node_cpu_nanos() as f64 / 1e9);
     head(&mut out, "node_memory_working_set_bytes", "gauge", "Current working set of the node in bytes");
-    let used = node.machine.memory.saturating_sub(node.machine.memory_available());
+    let used = node.machine.memory.saturating_sub(crate::eviction::memory().available);
     let _ = writeln!(out, "node_memory_working_set_bytes {used}");
     out
 }

@@ -34,7 +34,7 @@ pub(super) async fn summary(node: &Node) -> Value {
             "memory": {"time": now, "workingSetBytes": memory},
         }));
     }
-    let available = node.machine.memory_available();
+    let available = crate::eviction::memory().available;
     json!({
         "node": {
             "nodeName": node.config.node_name,

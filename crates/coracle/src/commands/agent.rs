@@ -3,7 +3,7 @@
 use super::Command;
 use crate::{cluster::supervisor::READY, settings::Values};
 use anyhow::{Context, Result, bail};
-use coracle_agent::{Agent, AgentConfig, Join};
+use coracle_agent::{Agent, AgentConfig, Join, eviction};
 use coracle_network::Cidr;
 use coracle_runtime::{EmbeddedRuntime, RuntimeConfig};
 use std::{
@@ -31,6 +31,7 @@ pub static COMMAND: Command = Command {
         "cluster-cidr",
         "service-cidr",
         "cluster-domain",
+        "eviction-hard",
         "log",
     ],
     arguments: &[],
@@ -43,10 +44,7 @@ async fn run(values: Values) -> Result<ExitCode> {
     let config = config(&values)?;
     let runtime = RuntimeConfig {
         state_dir: config.data_dir.join("runtime"),
-        images_dir: match values.get("images-dir") {
-            "" => config.data_dir.join("images"),
-            dir => dir.into(),
-        },
+        images_dir: config.images_dir.clone(),
         cgroup_parent: values.get("cgroup").to_string(),
         shim_exe: PathBuf::from("/proc/self/exe"),
         insecure_registries: Vec::new(),
@@ -80,6 +78,13 @@ fn config(values: &Values) -> Result<AgentConfig> {
         None => own_address(server)?,
     };
     let mut config = AgentConfig::new(server, values.path("data-dir"), &name, ip);
+    if !values.get("images-dir").is_empty() {
+        config.images_dir = values.path("images-dir");
+    }
+    config.eviction_hard = match values.parse_opt("eviction-hard")? {
+        Some(thresholds) => thresholds,
+        None => eviction::DEFAULT.parse()?,
+    };
     config.join = match values.get("token") {
         "" => Join::default(),
         token => Join::from_token(token),

@@ -9,6 +9,7 @@ use crate::{
     settings::Values,
 };
 use anyhow::{Context, Result, bail};
+use coracle_agent::eviction::Thresholds;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
     io::{BufRead, BufReader},
@@ -34,12 +35,17 @@ pub static COMMAND: Command = Command {
         "cluster-domain",
         "tls-san",
         "runtime-config",
+        "eviction-hard",
         "no-kubeconfig",
         "log",
     ],
     arguments: &[],
     action: crate::run!(run),
 };
+
+/// What nodes keep free unless the user says otherwise. They share the machine's disk with everything else that is on it, and how full
+/// that is says little about the cluster.
+const EVICTION_HARD: &str = "memory.available<100Mi,nodefs.available<512Mi,imagefs.available<512Mi";
 
 /// The line by which a cluster in the background says that it is up.
 const UP: &str = "the cluster is up";
@@ -128,13 +134,17 @@ fn options(values: &Values) -> Result<Options> {
             bind.port()
         );
     }
+    // each agent parses it again; a mistake is told here, where the user looks
+    let kept = values.parse_opt("eviction-hard")?.unwrap_or(EVICTION_HARD.parse::<Thresholds>()?);
+    let mut agent_flags = pass(&["cluster-cidr", "service-cidr", "cluster-domain", "log"]);
+    agent_flags.extend(["--eviction-hard".to_string(), kept.to_string()]);
     Ok(Options {
         name,
         bind,
         subnet,
         nodes,
         server_flags: pass(&["cluster-cidr", "service-cidr", "cluster-domain", "tls-san", "runtime-config", "log"]),
-        agent_flags: pass(&["cluster-cidr", "service-cidr", "cluster-domain", "log"]),
+        agent_flags,
     })
 }
 
