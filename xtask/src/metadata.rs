@@ -7,9 +7,11 @@ use std::{
     process::Command,
 };
 
-/// The root of the workspace.
+/// The root of the workspace that `cargo xtask` was called in. Cargo says it at run time; the directory of compilation may be another
+/// one, where several work trees share a target directory.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    let ours = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    ours.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()).join("..")
 }
 
 /// The whole answer.

@@ -66,7 +66,7 @@ pub fn run(mode: Mode) -> Result<()> {
     overrides::add(&mut types);
     let table = write::table(&types);
     let descriptions = write::descriptions(&types);
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/api/src/schema");
+    let dir = metadata::root().join("crates/api/src/schema");
     let (table_path, descriptions_path) = (dir.join("builtin.txt"), dir.join("descriptions.txt.gz"));
     if mode == Mode::Check {
         let mut kept = String::new();
