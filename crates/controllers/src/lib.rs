@@ -31,6 +31,7 @@ mod node_ipam;
 mod node_lifecycle;
 mod pod_gc;
 mod replicaset;
+mod resource_quota;
 mod service_accounts;
 mod statefulset;
 mod taint_eviction;
@@ -64,6 +65,7 @@ pub fn all(settings: &ClusterSettings) -> Vec<Box<dyn Controller>> {
         Box::new(pod_gc::PodGc::default()),
         Box::new(replicaset::replica_sets()),
         Box::new(replicaset::replication_controllers()),
+        Box::new(resource_quota::ResourceQuotas),
         Box::new(service_accounts::RootCa::new(settings)),
         Box::new(service_accounts::ServiceAccounts),
         Box::new(statefulset::StatefulSets::default()),

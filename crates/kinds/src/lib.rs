@@ -17,6 +17,7 @@ pub mod made;
 mod names;
 mod place;
 pub mod placement;
+pub mod quota;
 mod reset;
 mod rules;
 mod shapes;

@@ -19,6 +19,7 @@ use crate::{
         Registry,
         allocate::{Allocator, Cidr},
         list::Paging,
+        turns::Turns,
     },
     runtime_config::RuntimeConfig,
     storage::Store,
@@ -163,6 +164,7 @@ impl Server {
             authorizer: auth.authorizer.clone(),
             clock: config.clock.clone(),
             allocator: Allocator { services, node_ports: config.node_ports },
+            turns: Turns::default(),
             paging: Paging::default(),
         });
         let health = Health::new(registry.store.clone());

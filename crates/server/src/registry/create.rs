@@ -112,6 +112,7 @@ impl Registry {
                 return Err(Status::invalid(&served.resource, target.name, &errors));
             }
             self.chain.validate(&request, &object).await?;
+            let charge = self.charge(target, None, Some(&object)).await?;
             let draft = Draft::new(&served.stored(object).await?)?;
             if options.dry_run {
                 if self.store.snapshot().get(&target.key()).is_some() {
@@ -121,6 +122,7 @@ impl Registry {
             }
             let mut ops = vec![Op::Put { key: target.key(), expect: Expect::Absent, draft }];
             ops.extend(extra);
+            ops.extend(charge.ops);
             match self.store.commit(ops).await {
                 Ok(committed) => {
                     let created = committed.values.into_iter().next().flatten();
@@ -134,7 +136,7 @@ impl Registry {
                 Err(Rejected::Conflict { op: 0, .. }) => {
                     return Err(Status::already_exists(&served.resource, target.name));
                 }
-                // another Service took an address in between
+                // another Service took an address, another object room in a quota
                 Err(Rejected::Conflict { .. }) => {}
                 Err(other) => return Err(rejected(other)),
             }

@@ -2,7 +2,7 @@
 //!
 //! Source: apiserver `registry/rest/delete.go`, `registry/generic/registry/store.go`.
 
-use super::{Caller, RETRIES, Registry, Target, expect, rejected, update};
+use super::{Caller, RETRIES, Registry, Target, charge::Charge, expect, rejected, update};
 use crate::{admission::Operation, watch::Selection};
 use coracle_api::{DeleteOptions, Draft, FieldError, Object, Propagation, Result, Status};
 use coracle_kinds::Deletion;
@@ -66,6 +66,7 @@ impl Registry {
             }
             let grace = kind.grace_period(&value, options.grace_period_seconds);
             let mut ops = Vec::new();
+            let mut charge = Charge::default();
             let plan = plan(kind.deletion, value, options, grace, self.now());
             let removes = plan == Plan::Remove;
             match plan {
@@ -73,13 +74,18 @@ impl Registry {
                 _ if dry_run => return Ok(Deleted::Gone(current)),
                 Plan::Remove => {
                     ops.push(Op::Delete { key: target.key(), expect: expect(&current) });
-                    ops.extend(self.allocator.release(target, &current.value()));
+                    let gone = current.value();
+                    ops.extend(self.allocator.release(target, &gone));
+                    charge = self.charge(target, Some(&gone), None).await?;
+                    ops.append(&mut charge.ops);
                 }
                 Plan::Mark(value) => {
                     ops.push(Op::Put { key: target.key(), expect: expect(&current), draft: Draft::new(&value)? });
                 }
             }
-            match self.store.commit(ops).await {
+            let done = self.store.commit(ops).await;
+            drop(charge);
+            match done {
                 Ok(_) if removes => return Ok(Deleted::Gone(current)),
                 Ok(committed) => {
                     let written = committed.values.into_iter().next().flatten();

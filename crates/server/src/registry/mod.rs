@@ -4,6 +4,7 @@
 //! patch ─ mutating admission ─ defaults ─ validate ─ validating admission ─ commit.
 
 pub mod allocate;
+mod charge;
 mod create;
 mod delete;
 mod evict;
@@ -11,6 +12,7 @@ pub mod list;
 pub(crate) mod meta;
 mod pods;
 mod scale;
+pub mod turns;
 mod update;
 
 pub use delete::Deleted;
@@ -51,6 +53,8 @@ pub struct Registry {
     pub clock: SharedClock,
     /// Service addresses and node ports.
     pub allocator: Allocator,
+    /// Who may charge a namespace's quotas next.
+    pub turns: turns::Turns,
     /// Snapshots that clients page through.
     pub paging: list::Paging,
 }

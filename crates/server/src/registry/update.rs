@@ -1,6 +1,6 @@
 //! Update and patch, of whole objects and of their parts.
 
-use super::{Caller, RETRIES, Registry, Target, create::Tracking, expect, meta, rejected};
+use super::{Caller, RETRIES, Registry, Target, charge::Charge, create::Tracking, expect, meta, rejected};
 use crate::{admission::Operation, decode};
 use coracle_api::{Draft, FieldError, Object, Patch, PatchKind, Result, Status, WriteOptions};
 use coracle_kinds::{Deletion, Part};
@@ -191,6 +191,7 @@ impl Registry {
         }
         self.chain.validate(&request, &object).await?;
         let leave = leaves(kind.deletion, &object);
+        let charge = self.charge(target, Some(&old), (!leave).then_some(&object)).await?;
         let object = served.stored(object).await?;
         // what lies in the store may be older than what was read from it: then it is worth writing
         let before = if Arc::ptr_eq(&loaded, current) { old } else { current.value() };
@@ -203,10 +204,11 @@ impl Registry {
         }
         if leave {
             let gone = Arc::new(draft.seal(current.revision()));
-            return self.remove(target, current, gone).await;
+            return self.remove(target, current, gone, charge).await;
         }
         let mut ops = vec![Op::Put { key: target.key(), expect: expect(current), draft }];
         ops.extend(extra);
+        ops.extend(charge.ops);
         match self.store.commit(ops).await {
             Ok(committed) => {
                 let written = committed.values.into_iter().next().flatten();
@@ -224,9 +226,16 @@ impl Registry {
     }
 
     /// The last update of an object that only waited for its finalizers (or its grace period).
-    async fn remove(&self, target: Target<'_>, current: &Object, gone: Arc<Object>) -> Result<Outcome> {
+    async fn remove(
+        &self,
+        target: Target<'_>,
+        current: &Object,
+        gone: Arc<Object>,
+        charge: Charge<'_>,
+    ) -> Result<Outcome> {
         let mut ops = vec![Op::Delete { key: target.key(), expect: expect(current) }];
         ops.extend(self.allocator.release(target, &gone.value()));
+        ops.extend(charge.ops);
         match self.store.commit(ops).await {
             Ok(_) => Ok(Outcome::Done(gone)),
             Err(Rejected::Conflict { .. }) => Ok(Outcome::Again),

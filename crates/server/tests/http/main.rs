@@ -4,6 +4,7 @@
 
 mod custom;
 mod lists;
+mod quotas;
 mod syntaxes;
 mod watches;
 mod world;

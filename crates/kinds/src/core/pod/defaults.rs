@@ -43,7 +43,7 @@ fn whole(spec: &mut Value) {
     if !limits_or_requests.contains(&true) {
         return;
     }
-    let shared = super::resources::of_containers(spec);
+    let shared = super::resources::of_containers(spec, "requests");
     let resources = ensure(spec, "resources");
     for (name, amount) in shared.iter().filter(|(name, _)| matches!(name.as_str(), "cpu" | "memory")) {
         default(ensure(resources, "requests"), name, amount.to_string());

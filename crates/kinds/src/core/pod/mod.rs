@@ -17,6 +17,7 @@ pub mod validate;
 pub(crate) mod volumes;
 mod windows;
 
+pub use resources::of_whole_pod as whole_pod;
 pub(crate) use scheduling::EFFECTS;
 pub(crate) use update::changes;
 

@@ -47,7 +47,7 @@ pub(super) fn of_pod(check: &mut Check, path: &Path, spec: &Value) {
         check.forbidden(path.field("claims"), "claims cannot be set for Resources at pod-level");
     }
     amounts::requirements(check, path, resources, amounts::pod_name, &[]);
-    for (name, wanted) in of_containers(spec).into_iter().filter(|(name, _)| amounts::is_pod_level(name)) {
+    for (name, wanted) in of_containers(spec, "requests").into_iter().filter(|(name, _)| amounts::is_pod_level(name)) {
         let given = &resources["requests"][&name];
         let asked = amount(given).unwrap_or(Quantity::ZERO);
         if wanted > asked {
@@ -69,11 +69,12 @@ pub(super) fn of_pod(check: &mut Check, path: &Path, spec: &Value) {
     }
 }
 
-/// What all containers together ask for: the main ones with their sidecars, or the most that starting needs.
-pub(super) fn of_containers(spec: &Value) -> BTreeMap<String, Quantity> {
+/// What all containers together ask for, or may have (`list` is `requests` or `limits`): the main ones with their sidecars, or the most
+/// that starting needs.
+pub(super) fn of_containers(spec: &Value, list: &str) -> BTreeMap<String, Quantity> {
     let mut running: BTreeMap<String, Quantity> = BTreeMap::new();
     let add = |sum: &mut BTreeMap<String, Quantity>, container: &Value| {
-        for (name, given) in entries(&container["resources"]["requests"]) {
+        for (name, given) in entries(&container["resources"][list]) {
             *sum.entry(name.clone()).or_insert(Quantity::ZERO) += amount(given).unwrap_or(Quantity::ZERO);
         }
     };
@@ -99,4 +100,24 @@ pub(super) fn of_containers(spec: &Value) -> BTreeMap<String, Quantity> {
         *most = (*most).max(given);
     }
     running
+}
+
+/// What a pod as a whole asks for, or may have (`list` is `requests` or `limits`): its containers, or what the pod says itself, and its
+/// overhead; the overhead is added to those limits only that there are.
+///
+/// Source: `k8s.io/component-helpers/resource`, `PodRequests` and `PodLimits`.
+pub fn of_whole_pod(spec: &Value, list: &str) -> BTreeMap<String, Quantity> {
+    let mut all = of_containers(spec, list);
+    for (name, given) in entries(&spec["resources"][list]).filter(|(name, _)| amounts::is_pod_level(name)) {
+        all.insert(name.clone(), amount(given).unwrap_or(Quantity::ZERO));
+    }
+    for (name, given) in entries(&spec["overhead"]) {
+        let given = amount(given).unwrap_or(Quantity::ZERO);
+        match all.get_mut(name) {
+            Some(sum) if list == "requests" || !sum.is_zero() => *sum += given,
+            None if list == "requests" => drop(all.insert(name.clone(), given)),
+            _ => {}
+        }
+    }
+    all
 }
