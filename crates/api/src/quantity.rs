@@ -59,6 +59,11 @@ impl Quantity {
         clamp(round_away(self.nanos, NANO / 1000))
     }
 
+    /// How often `other` goes into it, rounded up; the largest number there is if `other` is nothing.
+    pub fn divided_by(self, other: Self) -> i64 {
+        if other.nanos == 0 { i64::MAX } else { clamp(round_away(self.nanos, other.nanos)) }
+    }
+
     /// As a floating point number, for ratios.
     pub fn as_f64(self) -> f64 {
         self.nanos as f64 / NANO as f64

@@ -40,8 +40,8 @@ pub fn class(pod: &Pod) -> Qos {
     let all = || super::init_containers(pod).iter().chain(&spec.containers);
     let named = |c: &Container, resource: &str| {
         let r = c.resources.as_ref();
-        let request = quantity::of(r.and_then(|r| r.requests.as_ref()), resource).map(|q| quantity::nano(&q.0));
-        let limit = quantity::of(r.and_then(|r| r.limits.as_ref()), resource).map(|q| quantity::nano(&q.0));
+        let request = quantity::of(r.and_then(|r| r.requests.as_ref()), resource).map(quantity::amount);
+        let limit = quantity::of(r.and_then(|r| r.limits.as_ref()), resource).map(quantity::amount);
         (request, limit)
     };
     let (mut any, mut guaranteed) = (false, true);

@@ -1,74 +1,33 @@
-//! Quantities (`100m`, `64Mi`, `1e3`) as exact numbers.
+//! Quantities of typed objects, which carry them as text, in the units that the kernel takes.
 
+use coracle_api::quantity::{Format, Quantity as Amount};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use std::collections::BTreeMap;
 
-const NANO: i128 = 1_000_000_000;
-
-/// A quantity in units of 10⁻⁹; `None` if it cannot be read.
-pub fn nano(text: &str) -> Option<i128> {
-    let text = text.trim();
-    let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '+' || c == '-')).unwrap_or(text.len());
-    let (number, suffix) = text.split_at(end);
-    let (multiplier, divisor): (i128, i128) = match suffix {
-        "" => (NANO, 1),
-        "n" => (1, 1),
-        "u" => (1_000, 1),
-        "m" => (1_000_000, 1),
-        "k" => (NANO * 1_000, 1),
-        "M" => (NANO * 1_000_000, 1),
-        "G" => (NANO * NANO, 1),
-        "T" => (NANO * NANO * 1_000, 1),
-        "P" => (NANO * NANO * 1_000_000, 1),
-        "E" => (NANO * NANO * NANO, 1),
-        "Ki" => (NANO << 10, 1),
-        "Mi" => (NANO << 20, 1),
-        "Gi" => (NANO << 30, 1),
-        "Ti" => (NANO << 40, 1),
-        "Pi" => (NANO << 50, 1),
-        "Ei" => (NANO << 60, 1),
-        exponent => {
-            let power: i32 = exponent.strip_prefix(['e', 'E'])?.parse().ok()?;
-            let ten = 10i128.checked_pow(power.unsigned_abs())?;
-            if power >= 0 { (NANO.checked_mul(ten)?, 1) } else { (NANO, ten) }
-        }
-    };
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let negative = whole.starts_with('-');
-    let digits = format!("{}{fraction}", whole.trim_start_matches(['-', '+']));
-    if digits.is_empty() {
-        return None;
-    }
-    let value = digits.parse::<i128>().ok()?.checked_mul(multiplier)?;
-    let scale = 10i128.checked_pow(u32::try_from(fraction.len()).ok()?)?.checked_mul(divisor)?;
-    // fractions below the smallest unit round away from zero
-    let value = (value + scale - 1) / scale;
-    Some(if negative { -value } else { value })
-}
-
-fn ceil(nano: i128, unit: i128) -> i64 {
-    i64::try_from((nano + unit - 1) / unit).unwrap_or(i64::MAX)
+/// The exact amount; nothing if the text says none (the API server lets only amounts pass).
+pub fn amount(quantity: &Quantity) -> Amount {
+    quantity.0.parse().unwrap_or(Amount::ZERO)
 }
 
 /// In thousandths, rounded up (CPU).
 pub fn milli(quantity: &Quantity) -> i64 {
-    ceil(nano(&quantity.0).unwrap_or(0), NANO / 1_000)
+    amount(quantity).milli_value()
 }
 
 /// In whole units, rounded up (bytes, counts).
 pub fn value(quantity: &Quantity) -> i64 {
-    ceil(nano(&quantity.0).unwrap_or(0), NANO)
+    amount(quantity).value()
 }
 
 /// One entry of a resource list, not zero.
 pub fn of<'a>(list: Option<&'a BTreeMap<String, Quantity>>, name: &str) -> Option<&'a Quantity> {
-    list?.get(name).filter(|q| nano(&q.0).is_some_and(|n| n > 0))
+    list?.get(name).filter(|q| amount(q) > Amount::ZERO)
 }
 
-/// `quantity / divisor`, rounded up: `resourceFieldRef`.
+/// `quantity / divisor`, rounded up: `resourceFieldRef`. No divisor is one.
 pub fn divided(quantity: &Quantity, divisor: Option<&Quantity>) -> i64 {
-    let divisor = divisor.and_then(|d| nano(&d.0)).filter(|d| *d > 0).unwrap_or(NANO);
-    ceil(nano(&quantity.0).unwrap_or(0), divisor)
+    let divisor = divisor.map(amount).filter(|d| *d > Amount::ZERO);
+    amount(quantity).divided_by(divisor.unwrap_or(Amount::new(1, Format::DecimalSi)))
 }
 
 #[cfg(test)]
@@ -76,25 +35,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantities() {
-        for (text, expected) in [
-            ("1", Some(1_000)),
-            ("100m", Some(100)),
-            ("0.5", Some(500)),
-            (".5", Some(500)),
-            ("1.5Ki", Some(1_536_000)),
-            ("1e3", Some(1_000_000)),
-            ("1E", Some(1_000_000_000_000_000_000_000)),
-            ("5e-1", Some(500)),
-            ("64Mi", Some(67_108_864_000)),
-            ("-2", Some(-2_000)),
-            ("", None),
-            ("Mi", None),
-            ("1x", None),
-        ] {
-            assert_eq!(nano(text).map(|n| n / 1_000_000), expected, "{text}");
+    fn units_of_the_kernel() {
+        for (text, thousandths, wholes, halves) in
+            [("1500m", 1500, 2, 3), ("64Mi", 67_108_864_000, 67_108_864, 134_217_728), ("", 0, 0, 0)]
+        {
+            let quantity = Quantity(text.into());
+            let found = (milli(&quantity), value(&quantity), divided(&quantity, Some(&Quantity("500m".into()))));
+            assert_eq!(found, (thousandths, wholes, halves), "{text}");
+            assert_eq!(divided(&quantity, Some(&Quantity("0".into()))), wholes);
         }
-        assert_eq!(divided(&Quantity("1".into()), Some(&Quantity("1m".into()))), 1000);
-        assert_eq!(divided(&Quantity("1500m".into()), None), 2);
     }
 }
