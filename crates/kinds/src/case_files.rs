@@ -8,6 +8,7 @@
 //! pods spec.hostname = "a" -> spec.hostname = "b"        its update
 //! pods/status -> status.podIPs = [{"ip": "x"}]           an update of a part
 //! default services spec.type = "NodePort"                what is filled in
+//! warn pods spec.nodeSelector.[beta.kubernetes.io/os] = "linux"   what its writer is warned of; an update too
 //! ```
 //!
 //! Assignments are parted by ` ; `, and `null` removes a field. Everything goes the way the server goes: defaults, preparation, validation.
@@ -136,6 +137,9 @@ fn outcome(case: &str) -> Vec<String> {
         change(&mut before, assignments);
         return filled_in(&before, &created(kind(named).storage(), named, assignments));
     }
+    if word == "warn" {
+        return warned(rest);
+    }
     let (named, part) = target(word);
     let kind = kind(named).storage();
     let errors = match rest.split_once("->") {
@@ -160,6 +164,23 @@ fn outcome(case: &str) -> Vec<String> {
         }
     }
     if said.is_empty() { vec!["ok".into()] } else { said }
+}
+
+fn warned(case: &str) -> Vec<String> {
+    let (named, rest) = case.split_once(' ').unwrap_or((case, ""));
+    let kind = kind(named).storage();
+    let said = match rest.split_once("->") {
+        None => kind.rules.warnings(&created(kind, named, rest)),
+        Some((before, after)) => {
+            let old = created(kind, named, before);
+            let mut new = old.clone();
+            change(&mut new, after);
+            kind.default(&mut new).unwrap();
+            kind.prepare_update(&mut new, &old, Part::Main);
+            kind.rules.update_warnings(&new, &old)
+        }
+    };
+    if said.is_empty() { vec!["nothing".into()] } else { said }
 }
 
 /// The file as it should be.

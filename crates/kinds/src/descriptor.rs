@@ -6,7 +6,7 @@
 use crate::column::{Column, SelectableField};
 use crate::fields::{carry, ensure};
 use crate::made::{Columns, Fields, RuleSet, ScalePaths, Spoken, TypeOf, Words};
-pub use crate::rules::{Defaults, NoRules, Rules};
+pub use crate::rules::{Defaults, NoRules, Rules, Verdict};
 pub use crate::subresource::{Action, Part, Subresource};
 use coracle_api::resource::Scoped;
 use coracle_api::{FieldError, Resource, Status, schema::Type};
@@ -416,9 +416,19 @@ impl Kind {
 
     /// Everything wrong with an update.
     pub fn validate_update(&self, new: &Value, old: &Value, part: Part) -> Vec<FieldError> {
-        let mut errors = crate::names::metadata_update_errors(self, new, old);
-        errors.extend(self.rules.validate_update(new, old, part));
-        errors
+        self.judge_update(new, old, part).errors
+    }
+
+    /// Everything wrong with an update, and what is let pass because it was wrong before.
+    pub fn judge_update(&self, new: &Value, old: &Value, part: Part) -> Verdict {
+        let mut verdict = self.rules.judge_update(new, old, part);
+        verdict.errors.splice(0..0, crate::names::metadata_update_errors(self, new, old));
+        verdict
+    }
+
+    /// What is said to who uses a version that is to go; `None`: it is to stay.
+    pub fn deprecation(&self) -> Option<String> {
+        crate::lifecycle::warning(&self.resource)
     }
 
     /// Whether deletion has to wait for something other than `metadata.finalizers`.

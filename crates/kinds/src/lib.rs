@@ -13,6 +13,7 @@ pub mod column;
 pub mod descriptor;
 pub mod fields;
 pub(crate) mod go;
+mod lifecycle;
 pub mod made;
 mod names;
 mod place;
@@ -22,6 +23,7 @@ mod reset;
 mod rules;
 mod shapes;
 mod subresource;
+mod warn;
 
 pub mod admissionregistration;
 pub mod apiregistration;
@@ -49,7 +51,7 @@ pub mod versions;
 pub mod workload;
 
 pub use column::{Column, Context, SelectableField};
-pub use descriptor::{Action, Deletion, Kind, NameRule, Part, Rules, StoredAs, Subresource};
+pub use descriptor::{Action, Deletion, Kind, NameRule, Part, Rules, StoredAs, Subresource, Verdict};
 pub use made::SharedKind;
 
 /// Every built-in kind that is served unless told otherwise, in the order of discovery.

@@ -6,6 +6,7 @@ use crate::column::{AGE, Column, NAME};
 use crate::core::pod::scheduling::tolerations;
 use crate::descriptor::{Kind, Part, Rules};
 use crate::place::Place;
+use crate::warn;
 use coracle_api::{FieldError, validation};
 use k8s_openapi::api::node::v1::RuntimeClass;
 use serde_json::{Value, json};
@@ -43,5 +44,12 @@ impl Rules for ClassRules {
             check.later(|check| check.must_keep(&handler, validation::dns1123_label));
             check.declared_unchanged(&handler, &old["handler"]);
         })
+    }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        let selector = Place::of(object).field("scheduling.nodeSelector");
+        // upstream names the whole selector
+        let told = |(key, _)| Some(format!("{}: {}", selector.path, warn::old_label(key)?));
+        selector.entries().filter_map(told).collect()
     }
 }

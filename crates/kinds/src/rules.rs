@@ -31,15 +31,20 @@ pub trait Rules: Send + Sync {
         if part == Part::Main { self.validate(new) } else { Vec::new() }
     }
 
+    /// As [`Rules::validate_update`], with what is let pass because it was wrong before.
+    fn judge_update(&self, new: &Value, old: &Value, part: Part) -> Verdict {
+        Verdict { errors: self.validate_update(new, old, part), tolerated: Vec::new() }
+    }
+
     /// What the beginning of a deletion changes, beside what it changes in every object.
     fn begin_deletion(&self, _object: &mut Value, _now: Timestamp) {}
 
-    /// Warnings for the writer.
+    /// What the writer of a new object is warned of. It is valid.
     fn warnings(&self, _object: &Value) -> Vec<String> {
         Vec::new()
     }
 
-    /// Warnings for who changes an object; by default those for who creates it.
+    /// What the writer of a changed object is warned of; by default what it would be were it new. Parts of objects are changed without warnings.
     fn update_warnings(&self, new: &Value, _old: &Value) -> Vec<String> {
         self.warnings(new)
     }
@@ -59,6 +64,15 @@ pub trait Rules: Send + Sync {
         };
         changed(new, old) || changed(old, new)
     }
+}
+
+/// What validation says of a change.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    /// What is wrong.
+    pub errors: Vec<FieldError>,
+    /// What would be wrong, had it not been so before: the writer is warned.
+    pub tolerated: Vec<FieldError>,
 }
 
 /// No rules at all.

@@ -2,7 +2,9 @@
 
 use crate::check::{Check, filled, path};
 use crate::column::{items, number, string};
-use crate::core::pod::validate as pod;
+use crate::core::pod::{validate as pod, warnings};
+use crate::place::Place;
+use crate::warn;
 use coracle_api::{FieldError, LabelSelector, Path};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -80,6 +82,28 @@ pub fn lasting(check: &mut Check, path: &Path, template: &Value, named: &str) {
         let why = format!("activeDeadlineSeconds in {named} is not Supported");
         check.forbidden(spec.field("activeDeadlineSeconds"), &why);
     }
+}
+
+/// What is accepted of a new workload, but may surprise; pods are called after it.
+pub fn warnings(object: &Value) -> Vec<String> {
+    let mut said: Vec<String> = warn::hostname(object, "Pod names and hostnames").into_iter().collect();
+    said.extend(template_warnings(object));
+    said
+}
+
+/// What is accepted of a workload's template.
+pub fn template_warnings(object: &Value) -> Vec<String> {
+    warnings::template(&Place::of(object).field("spec.template"))
+}
+
+/// What is accepted of a workload that changed; nothing if what is wanted did not.
+pub fn update_warnings(new: &Value, old: &Value) -> Vec<String> {
+    if wants_the_same(new, old) { Vec::new() } else { template_warnings(new) }
+}
+
+/// Whether an update left alone what is wanted.
+pub fn wants_the_same(new: &Value, old: &Value) -> bool {
+    new["metadata"]["generation"] == old["metadata"]["generation"]
 }
 
 /// A count or percentage of at most 100%.

@@ -25,6 +25,8 @@ pub struct Served {
     pub bucket: String,
     /// What it has if it is a custom resource.
     pub custom: Option<Custom>,
+    /// What is said to who uses it, if it is to go.
+    pub deprecation: Option<String>,
     /// Cancelled when the kind is no longer served, or served in another way.
     pub over: CancellationToken,
 }
@@ -32,7 +34,8 @@ pub struct Served {
 impl Served {
     fn new(kind: SharedKind, custom: Option<Custom>) -> Self {
         let (resource, bucket) = (kind.resource.clone(), storage::bucket_for(&kind.storage().resource));
-        Self { kind, resource, bucket, custom, over: CancellationToken::new() }
+        let deprecation = kind.deprecation();
+        Self { kind, resource, bucket, custom, deprecation, over: CancellationToken::new() }
     }
 
     /// The prefix of a collection; an empty namespace means all of them.

@@ -46,6 +46,7 @@ pub async fn serve(app: &Arc<App>, ask: &Ask, request: Request<Incoming>) -> Res
         return Err(not_served());
     }
     let target = Target { served: &served, namespace, name: path_name(ask), subresource: &info.subresource };
+    ask.caller.warn(served.deprecation.clone());
     ask.caller.warn(served.custom.as_ref().and_then(|c| c.of()?.warning.clone()));
     if !info.subresource.is_empty() {
         return subresource(app, ask, target, request).await;

@@ -68,6 +68,15 @@ impl Rules for DaemonSetRules {
             }
         })
     }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        workload::template_warnings(object)
+    }
+
+    fn update_warnings(&self, new: &Value, old: &Value) -> Vec<String> {
+        let changed = new["spec"]["template"] != old["spec"]["template"];
+        if changed { workload::template_warnings(new) } else { Vec::new() }
+    }
 }
 
 fn daemon_set(check: &mut Check, spec: &Value) {

@@ -70,6 +70,14 @@ impl Rules for DeploymentRules {
             }
         })
     }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        workload::warnings(object)
+    }
+
+    fn update_warnings(&self, new: &Value, old: &Value) -> Vec<String> {
+        workload::update_warnings(new, old)
+    }
 }
 
 fn deployment(check: &mut Check, spec: &Value) {

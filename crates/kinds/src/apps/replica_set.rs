@@ -58,6 +58,14 @@ impl Rules for ReplicaSetRules {
             }
         })
     }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        workload::warnings(object)
+    }
+
+    fn update_warnings(&self, new: &Value, old: &Value) -> Vec<String> {
+        workload::update_warnings(new, old)
+    }
 }
 
 fn replica_set(check: &mut Check, spec: &Value) {

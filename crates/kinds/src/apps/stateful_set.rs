@@ -7,6 +7,7 @@ use crate::descriptor::{Kind, Part, Rules, Subresource};
 use crate::fields::{carry, default, each, ensure, same, set};
 use crate::go;
 use crate::place::Place;
+use crate::warn;
 use crate::workload::{self, is_zero};
 use coracle_api::{FieldError, Path, Status, validation};
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -81,6 +82,31 @@ impl Rules for StatefulSetRules {
             }
         })
     }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        let mut said = workload::template_warnings(object);
+        said.extend(claims_and_history(&Place::of(object).field("spec"), "spec"));
+        said
+    }
+
+    fn update_warnings(&self, new: &Value, old: &Value) -> Vec<String> {
+        let mut said = workload::update_warnings(new, old);
+        // upstream writes it so
+        said.extend(claims_and_history(&Place::of(new).field("spec"), "Spec"));
+        said
+    }
+}
+
+/// Warnings of claim templates, whose specs are `called` so, and of how many revisions are kept.
+fn claims_and_history(spec: &Place, called: &str) -> Vec<String> {
+    let claims = spec.field("volumeClaimTemplates").items();
+    let mut said: Vec<String> =
+        claims.flat_map(|claim| warn::claim_spec(&claim.called(called, &claim.value["spec"]))).collect();
+    if spec.field("revisionHistoryLimit").number() < 0 {
+        let why = "a negative value retains all historical revisions; a value >= 0 is recommended";
+        said.push(format!("spec.revisionHistoryLimit: {why}"));
+    }
+    said
 }
 
 fn stateful_set(check: &mut Check, spec: &Value) {

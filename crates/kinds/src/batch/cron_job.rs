@@ -1,5 +1,6 @@
 //! CronJob: Jobs by the clock.
 
+use super::job;
 use super::schedule::Schedule;
 use crate::check::Check;
 use crate::column::{AGE, Column, NAME, items, selector, since, string, string_or};
@@ -7,6 +8,7 @@ use crate::core::pod;
 use crate::descriptor::{Kind, Part, Rules, Subresource};
 use crate::fields::{default, ensure};
 use crate::place::Place;
+use crate::workload;
 use coracle_api::{FieldError, Status};
 use jiff::tz::TimeZone;
 use k8s_openapi::api::batch::v1::CronJob;
@@ -73,6 +75,15 @@ impl Rules for CronJobRules {
     fn validate_update(&self, new: &Value, old: &Value, part: Part) -> Vec<FieldError> {
         if part == Part::Status { Vec::new() } else { Check::run(|check| cron_job(check, new, Some(old))) }
     }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        job::warnings(object, &Place::of(object).field("spec.jobTemplate.spec"))
+    }
+
+    fn update_warnings(&self, new: &Value, old: &Value) -> Vec<String> {
+        let spec = Place::of(new).field("spec.jobTemplate.spec");
+        if workload::wants_the_same(new, old) { Vec::new() } else { job::spec_warnings(&spec) }
+    }
 }
 
 const LONGEST_NAME: usize = 52;
@@ -93,7 +104,7 @@ fn cron_job(check: &mut Check, object: &Value, old: Option<&Value>) {
         check.among(&policy, &["Allow", "Forbid", "Replace"]);
     }
     let job = spec.field("jobTemplate.spec");
-    super::job::spec(check, &job.path, job.value);
+    job::spec(check, &job.path, job.value);
     let (selector, manual) = (job.field("selector"), job.field("manualSelector"));
     if selector.given() {
         check.bad(&selector, "`selector` will be auto-generated");

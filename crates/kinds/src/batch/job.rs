@@ -9,6 +9,7 @@ use crate::core::pod;
 use crate::descriptor::{Kind, Part, Rules, Subresource, text};
 use crate::fields::{absent, carry, default, each, ensure, set, within};
 use crate::place::Place;
+use crate::warn;
 use crate::workload;
 use coracle_api::{FieldError, LabelSelector, Path, Status, validation};
 use jiff::Timestamp;
@@ -123,6 +124,33 @@ impl Rules for JobRules {
             }
         })
     }
+
+    fn warnings(&self, job: &Value) -> Vec<String> {
+        warnings(job, &Place::of(job).field("spec"))
+    }
+
+    fn update_warnings(&self, new: &Value, old: &Value) -> Vec<String> {
+        if workload::wants_the_same(new, old) { Vec::new() } else { spec_warnings(&Place::of(new).field("spec")) }
+    }
+}
+
+/// What is accepted of a new object with the spec of a job at `spec`, but may surprise.
+pub(super) fn warnings(object: &Value, spec: &Place) -> Vec<String> {
+    let mut said: Vec<String> = warn::hostname(object, "Pod names and hostnames").into_iter().collect();
+    said.extend(spec_warnings(spec));
+    said
+}
+
+/// What is accepted of the spec of a job.
+pub(super) fn spec_warnings(spec: &Place) -> Vec<String> {
+    let mut said = Vec::new();
+    let indexed = spec.field("completionMode").text() == "Indexed";
+    if indexed && spec.field("completions").number() > 100_000 && spec.field("parallelism").number() > 10_000 {
+        let why = "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail";
+        said.push(format!("{}: {why}", spec.path));
+    }
+    said.extend(pod::warnings::template(&spec.field("template")));
+    said
 }
 
 const PREFIX: &str = "batch.kubernetes.io/";

@@ -5,6 +5,7 @@ use crate::column::{AGE, Column, NAME, items, number, or_none, string};
 use crate::descriptor::{Kind, Rules};
 use crate::fields::{default, each};
 use crate::place::Place;
+use crate::warn;
 use coracle_api::validation;
 use coracle_api::{FieldError, Status};
 use k8s_openapi::api::core::v1::Endpoints;
@@ -81,5 +82,17 @@ impl Rules for EndpointsRules {
                 }
             }
         })
+    }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        // those of the controller are made from addresses that were judged
+        if object["metadata"]["labels"]["endpoints.kubernetes.io/managed-by"] == "endpoint-controller" {
+            return Vec::new();
+        }
+        let of = |subset: Place| -> Vec<String> {
+            let lists = ["addresses", "notReadyAddresses"].map(|list| subset.field(list));
+            lists.iter().flat_map(Place::items).filter_map(|address| warn::ip(&address.field("ip"))).collect()
+        };
+        Place::of(object).field("subsets").items().flat_map(of).collect()
     }
 }

@@ -94,6 +94,13 @@ impl Rules for NodeRules {
             changed(check, new, old);
         })
     }
+
+    fn warnings(&self, node: &Value) -> Vec<String> {
+        let source = node["spec"]["configSource"].is_object().then_some("spec.configSource: the feature is removed");
+        let id = !string(&node["spec"]["externalID"]).is_empty();
+        let id = id.then_some("spec.externalID: this field is deprecated, and is unused by Kubernetes");
+        source.into_iter().chain(id).map(String::from).collect()
+    }
 }
 
 fn defaults(node: &mut Value) {

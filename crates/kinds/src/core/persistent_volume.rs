@@ -7,6 +7,8 @@ use crate::core::volume_sources::{self, OF_VOLUMES, Source};
 use crate::core::{persistent_volume_claim, pod};
 use crate::descriptor::{Kind, Part, Rules, Subresource};
 use crate::fields::{default, each, ensure, same, set, take, within};
+use crate::place::Place;
+use crate::warn::{self, Values};
 use coracle_api::{FieldError, Path, Status, validation};
 use k8s_openapi::api::core::v1::PersistentVolume;
 use serde_json::{Value, json};
@@ -74,7 +76,22 @@ impl Rules for VolumeRules {
             }
         })
     }
+
+    fn warnings(&self, volume: &Value) -> Vec<String> {
+        let spec = Place::of(volume).field("spec");
+        let mut said: Vec<String> = warn::storage_class(volume).into_iter().collect();
+        if spec.field(RECLAIM).text() == "Recycle" {
+            let why = "The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.";
+            said.push(format!("{}: {why}", spec.field(RECLAIM).path));
+        }
+        let terms = spec.field("nodeAffinity.required.nodeSelectorTerms").items();
+        said.extend(terms.flat_map(|term| warn::node_term(&term, Values::Taken)));
+        said.extend(warn::old_plugins(&spec, &["flocker", "quobyte"]));
+        said
+    }
 }
+
+const RECLAIM: &str = "persistentVolumeReclaimPolicy";
 
 fn validate(check: &mut Check, volume: &Value) {
     let (at, spec) = (path("spec"), &volume["spec"]);

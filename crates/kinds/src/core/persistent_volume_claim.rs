@@ -5,6 +5,8 @@ use crate::check::{Check, IMMUTABLE, path};
 use crate::column::{AGE, Column, NAME, access_modes, items, string, string_or};
 use crate::descriptor::{Kind, Part, Rules, Subresource};
 use crate::fields::{absent, carry, default, ensure, same, set, take};
+use crate::place::Place;
+use crate::warn;
 use coracle_api::{FieldError, Path, Quantity, Status, validation};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use serde_json::{Value, json};
@@ -77,6 +79,11 @@ impl Rules for ClaimRules {
             Part::Status => status(check, new),
             _ => {}
         })
+    }
+
+    fn warnings(&self, claim: &Value) -> Vec<String> {
+        let class = warn::storage_class(claim).into_iter();
+        class.chain(warn::claim_spec(&Place::of(claim).field("spec"))).collect()
     }
 }
 

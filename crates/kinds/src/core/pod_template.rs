@@ -5,6 +5,8 @@ use crate::column::{Column, NAME, items, labels, string};
 use crate::core::pod;
 use crate::descriptor::{Kind, Rules};
 use crate::fields::ensure;
+use crate::place::Place;
+use crate::workload;
 use coracle_api::{FieldError, Status};
 use k8s_openapi::api::core::v1::PodTemplate;
 use serde_json::{Value, json};
@@ -41,5 +43,13 @@ impl Rules for TemplateRules {
         Check::run(|check| {
             pod::validate::template(check, &path("template"), &object["template"]);
         })
+    }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        pod::warnings::template(&Place::of(object).field("template"))
+    }
+
+    fn update_warnings(&self, new: &Value, old: &Value) -> Vec<String> {
+        if workload::wants_the_same(new, old) { Vec::new() } else { self.warnings(new) }
     }
 }

@@ -83,4 +83,12 @@ impl Rules for ReplicationControllerRules {
             _ => Vec::new(),
         }
     }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        workload::warnings(object)
+    }
+
+    fn update_warnings(&self, new: &Value, old: &Value) -> Vec<String> {
+        workload::update_warnings(new, old)
+    }
 }

@@ -3,7 +3,7 @@
 //! Source: apiextensions-apiserver `pkg/registry/customresource/{strategy,status_strategy,validator}.go`.
 
 use crate::column::items;
-use crate::descriptor::{Part, Rules};
+use crate::descriptor::{Part, Rules, Verdict};
 use crate::fields::{at, set, take};
 use crate::made::{CustomType, ScalePaths};
 use coracle_api::{FieldError, FieldErrorKind, Status};
@@ -53,11 +53,15 @@ impl Rules for CustomRules {
         errors.extend(self.scale_errors(object, Part::Main));
         errors.extend(embedded(object, schema));
         errors.extend(list_types(object, schema));
-        self.validations(object, None, &mut errors);
+        errors.extend(self.validations(object, None, &errors).errors);
         errors
     }
 
     fn validate_update(&self, new: &Value, old: &Value, part: Part) -> Vec<FieldError> {
+        self.judge_update(new, old, part).errors
+    }
+
+    fn judge_update(&self, new: &Value, old: &Value, part: Part) -> Verdict {
         let schema = &self.of.schema;
         let mut errors = match part {
             Part::Status => match (new.get("status"), schema.properties.get("status")) {
@@ -78,8 +82,9 @@ impl Rules for CustomRules {
         if !lists.is_empty() && list_types(old, schema).is_empty() {
             errors.extend(lists);
         }
-        self.validations(new, Some(old), &mut errors);
-        errors
+        let by_rules = self.validations(new, Some(old), &errors);
+        errors.extend(by_rules.errors);
+        Verdict { errors, tolerated: by_rules.tolerated }
     }
 
     fn warnings(&self, object: &Value) -> Vec<String> {
@@ -89,7 +94,9 @@ impl Rules for CustomRules {
     fn update_warnings(&self, new: &Value, old: &Value) -> Vec<String> {
         let before = items(&old["metadata"]["finalizers"]);
         let added = items(&new["metadata"]["finalizers"]).iter().filter(|f| !before.contains(f));
-        added.filter_map(Value::as_str).filter_map(odd_finalizer).collect()
+        let mut added: Vec<&str> = added.filter_map(Value::as_str).collect();
+        added.sort_unstable();
+        added.into_iter().filter_map(odd_finalizer).collect()
     }
 
     fn desired_state_changed(&self, new: &Value, old: &Value) -> bool {
@@ -102,10 +109,10 @@ impl Rules for CustomRules {
 }
 
 impl CustomRules {
-    /// Runs the rules in CEL; they see values that the schema admits only.
-    fn validations(&self, object: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
+    /// Runs the rules in CEL; they see values that the schema admits only, and so nothing if there are `errors` of some kinds.
+    fn validations(&self, object: &Value, old: Option<&Value>, errors: &[FieldError]) -> Verdict {
         let compiled = self.validations.get_or_init(|| Validations::compile(&self.published));
-        let Some(rules) = compiled else { return };
+        let Some(rules) = compiled else { return Verdict::default() };
         let blocks = |error: &FieldError| {
             matches!(
                 error.kind,
@@ -118,10 +125,10 @@ impl CustomRules {
         };
         if errors.iter().any(blocks) {
             let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
-            errors.push(FieldError::invalid("<nil>", "null", why));
-            return;
+            return Verdict { errors: vec![FieldError::invalid("<nil>", "null", why)], tolerated: Vec::new() };
         }
-        errors.extend(rules.validate(Request { object, old, budget: limits::PER_REQUEST }).errors);
+        let found = rules.validate(Request { object, old, budget: limits::PER_REQUEST });
+        Verdict { errors: found.errors, tolerated: found.tolerated }
     }
 
     /// What is wrong with the fields that `scale` shows.

@@ -5,6 +5,7 @@ use crate::column::{AGE, Column, NAME, items, number, string, string_or};
 use crate::descriptor::{Kind, Part, Rules};
 use crate::fields::{default, each, same, set, take};
 use crate::place::{Place, TextRule};
+use crate::warn;
 use coracle_api::{FieldError, Status, validation};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::{Value, json};
@@ -86,6 +87,29 @@ impl Rules for SliceRules {
         ["addressType", "endpoints", "ports"].iter().any(|field| new[field] != old[field])
             || !same(&new["metadata"]["labels"], &old["metadata"]["labels"])
     }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        let names = object["addressType"] == "FQDN";
+        let old = names.then(|| "spec.addressType: FQDN endpoints are deprecated".to_string());
+        old.into_iter().chain(odd_addresses(object)).collect()
+    }
+
+    fn update_warnings(&self, new: &Value, _old: &Value) -> Vec<String> {
+        odd_addresses(new)
+    }
+}
+
+/// Who makes slices from addresses that were judged.
+const CONTROLLERS: [&str; 2] = ["endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"];
+
+fn odd_addresses(slice: &Value) -> Vec<String> {
+    if CONTROLLERS.contains(&string(&slice["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"])) {
+        return Vec::new();
+    }
+    let of = |endpoint: Place| -> Vec<String> {
+        endpoint.field("addresses").items().filter_map(|address| warn::ip(&address)).collect()
+    };
+    Place::of(slice).field("endpoints").items().flat_map(of).collect()
 }
 
 fn drop_topology(object: &mut Value) {

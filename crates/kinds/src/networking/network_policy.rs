@@ -5,6 +5,7 @@ use crate::column::{AGE, Column, NAME, items, selector};
 use crate::descriptor::{Kind, Part, Rules};
 use crate::fields::{default, each, ensure, set};
 use crate::place::Place;
+use crate::warn;
 use coracle_api::{FieldError, Status, validation};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::{Value, json};
@@ -45,6 +46,19 @@ impl Rules for PolicyRules {
             return Vec::new();
         }
         Check::run(|check| spec(check, &Place::of(new).field("spec"), &ranges(&Place::of(old).field("spec"))))
+    }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        let spec = Place::of(object).field("spec");
+        let mut said = Vec::new();
+        for (list, peers) in DIRECTIONS {
+            for peer in spec.field(list).items().flat_map(|rule| rule.field(peers).items().collect::<Vec<_>>()) {
+                let block = peer.field("ipBlock");
+                said.extend(warn::cidr(&block.field("cidr")));
+                said.extend(block.field("except").items().flat_map(|except| warn::cidr(&except)));
+            }
+        }
+        said
     }
 }
 

@@ -6,6 +6,7 @@ use crate::descriptor::{Kind, Part, Rules};
 use crate::fields::{default, ensure, same, set, take};
 use crate::go::{self, Field, Show};
 use crate::place::Place;
+use crate::warn;
 use coracle_api::{FieldError, Status, validation};
 use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity};
 use serde_json::{Value, json};
@@ -196,6 +197,15 @@ impl Rules for CapacityRules {
             check.unchanged(&at.field("nodeTopology"), &old["nodeTopology"]);
             check.unchanged(&at.field("storageClassName"), &old["storageClassName"]);
         })
+    }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        let selector = Place::of(object).field("nodeTopology");
+        let expressions = selector.field("matchExpressions").items().filter_map(|at| warn::requirement(&at));
+        let labels = selector.field("matchLabels");
+        // upstream writes these keys as fields
+        let told = |(key, _)| Some(format!("{}: {}", labels.path.field(key), warn::old_label(key)?));
+        expressions.chain(labels.entries().filter_map(told)).collect()
     }
 }
 

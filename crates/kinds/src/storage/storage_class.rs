@@ -5,6 +5,7 @@ use crate::column::{AGE, Column, NAME, string, string_or};
 use crate::descriptor::{Kind, Part, Rules};
 use crate::fields::default;
 use crate::place::Place;
+use crate::warn;
 use coracle_api::{FieldError, Status, validation};
 use k8s_openapi::api::storage::v1::StorageClass;
 use serde_json::{Value, json};
@@ -56,6 +57,16 @@ impl Rules for StorageClassRules {
                 check.declared_unchanged(&at.field(field), &old[field]);
             }
         })
+    }
+
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        let terms = Place::of(object).field("allowedTopologies").items();
+        let keys = terms.flat_map(|term| term.field("matchLabelExpressions").items().collect::<Vec<_>>());
+        let told = |at: Place| {
+            let key = at.field("key");
+            Some(format!("{}: {}", key.path, warn::old_label(key.text())?))
+        };
+        keys.filter_map(told).collect()
     }
 }
 

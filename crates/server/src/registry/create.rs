@@ -84,6 +84,9 @@ impl Registry {
         tracking: Tracking,
     ) -> Result<Arc<Object>> {
         let served = target.served;
+        if tracking == Tracking::Update {
+            caller.warn(meta::dedup_owners(&mut object, ""));
+        }
         let metadata = meta::of(&mut object);
         metadata.insert("name".into(), json!(target.name));
         meta::begin(metadata, self.now());
@@ -97,7 +100,7 @@ impl Registry {
         let request = self.admission(caller, target, Operation::Create, None, options.dry_run);
         self.chain.mutate(&request, &mut object).await?;
         kind.default(&mut object)?;
-        caller.warn(kind.rules.warnings(&object));
+        caller.warn(meta::dedup_owners(&mut object, meta::AFTER_ADMISSION));
         self.may_grant(caller, target, &object)?;
         for _ in 0..RETRIES {
             let mut object = object.clone();
@@ -111,6 +114,7 @@ impl Registry {
             if !errors.is_empty() {
                 return Err(Status::invalid(&served.resource, target.name, &errors));
             }
+            caller.warn(kind.rules.warnings(&object));
             self.chain.validate(&request, &object).await?;
             let charge = self.charge(target, None, Some(&object)).await?;
             let draft = Draft::new(&served.stored(object).await?)?;

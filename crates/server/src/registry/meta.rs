@@ -122,6 +122,30 @@ pub fn begin(metadata: &mut Map<String, Value>, now: Timestamp) {
     drop_empty(metadata);
 }
 
+/// What is added to the warning of [`dedup_owners`] behind the plugins that change objects.
+pub const AFTER_ADMISSION: &str = " after mutating admission happens";
+
+/// Drops owners that are named twice in the same words, and says so; `when` is added.
+pub fn dedup_owners(object: &mut Value, when: &str) -> Option<String> {
+    let owners = object["metadata"].get_mut("ownerReferences")?.as_array_mut().filter(|owners| owners.len() > 1)?;
+    let mut seen: Vec<Value> = Vec::with_capacity(owners.len());
+    let mut twice: Vec<String> = Vec::new();
+    for owner in owners.drain(..) {
+        if seen.contains(&owner) {
+            twice.push(owner["uid"].as_str().unwrap_or_default().to_string());
+        } else {
+            seen.push(owner);
+        }
+    }
+    *owners = seen;
+    let uids = twice.join(", ");
+    (!twice.is_empty()).then(|| {
+        format!(
+            ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {uids}"
+        )
+    })
+}
+
 /// Copies from the stored version what an update may not change, and what only the system sets.
 pub fn carry_over(metadata: &mut Map<String, Value>, old: &Value) {
     for key in [

@@ -3,7 +3,7 @@
 use super::{Caller, RETRIES, Registry, Target, charge::Charge, create::Tracking, expect, meta, rejected};
 use crate::{admission::Operation, decode};
 use coracle_api::{Draft, FieldError, Object, Patch, PatchKind, Result, Status, WriteOptions};
-use coracle_kinds::{Deletion, Part};
+use coracle_kinds::{Deletion, Part, Verdict};
 use coracle_store::{Op, Rejected};
 use serde_json::Value;
 use std::sync::Arc;
@@ -177,17 +177,25 @@ impl Registry {
         let request = self.admission(caller, target, Operation::Update, Some(&loaded), options.dry_run);
         self.chain.mutate(&request, &mut object).await?;
         kind.default(&mut object)?;
-        caller.warn(kind.rules.update_warnings(&object, &old));
+        caller.warn(meta::dedup_owners(&mut object, meta::AFTER_ADMISSION));
         self.may_grant(caller, target, &object)?;
         let extra = self.allocator.update(&self.store.snapshot(), target, &old, &mut object)?;
         // what clients must not change in place is exactly what some subresources are for
-        let mut errors = if by_server { kind.validate(&object) } else { kind.validate_update(&object, &old, part) };
+        let Verdict { mut errors, tolerated } = if by_server {
+            Verdict { errors: kind.validate(&object), tolerated: Vec::new() }
+        } else {
+            kind.judge_update(&object, &old, part)
+        };
+        caller.warn(tolerated.iter().map(ToString::to_string));
         if served.kind.stored_as.is_some() && part == Part::Main {
             errors.extend(served.kind.rules.validate_update(&object, &old, part));
         }
         errors.extend(new_finalizers(&object, &old));
         if !errors.is_empty() {
             return Err(Status::invalid(&served.resource, target.name, &errors));
+        }
+        if part == Part::Main {
+            caller.warn(kind.rules.update_warnings(&object, &old));
         }
         self.chain.validate(&request, &object).await?;
         let leave = leaves(kind.deletion, &object);
@@ -255,7 +263,11 @@ impl Registry {
     ) -> Result<Value> {
         let served = target.served;
         let mut object = match change {
-            Change::Replace(body) => body.clone(),
+            Change::Replace(body) => {
+                let mut body = body.clone();
+                caller.warn(meta::dedup_owners(&mut body, ""));
+                body
+            }
             Change::Patch(patch) => {
                 let mut base = old.clone();
                 served.from_storage(&mut base);

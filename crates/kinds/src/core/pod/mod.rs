@@ -7,6 +7,7 @@ pub mod defaults;
 mod env;
 mod handlers;
 mod mounts;
+mod overlaps;
 pub(crate) mod projected;
 mod resources;
 pub(crate) mod scheduling;
@@ -15,6 +16,7 @@ mod status;
 mod update;
 pub mod validate;
 pub(crate) mod volumes;
+pub(crate) mod warnings;
 mod windows;
 
 pub use resources::of_whole_pod as whole_pod;
@@ -102,6 +104,15 @@ impl Rules for PodRules {
             Part::Status => update::validate_status(check, new, old),
             Part::Approval | Part::Finalize => {}
         })
+    }
+
+    fn warnings(&self, pod: &Value) -> Vec<String> {
+        warnings::pod(pod)
+    }
+
+    // pods are changed by the machinery, and often
+    fn update_warnings(&self, _new: &Value, _old: &Value) -> Vec<String> {
+        Vec::new()
     }
 
     // What was never placed, or has ended, needs no time to stop.

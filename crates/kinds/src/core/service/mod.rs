@@ -4,6 +4,7 @@ mod columns;
 mod defaults;
 mod update;
 mod validate;
+mod warnings;
 
 use crate::check::Check;
 use crate::column::SelectableField;
@@ -64,5 +65,9 @@ impl Rules for ServiceRules {
             Part::Status => validate::status(check, new),
             _ => {}
         })
+    }
+
+    fn warnings(&self, service: &Value) -> Vec<String> {
+        warnings::service(service)
     }
 }

@@ -20,6 +20,7 @@ use coracle_structural::{Schema, is_known_format};
 use jiff::Timestamp;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 const SCHEMA: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition";
 
@@ -83,26 +84,24 @@ impl Rules for DefinitionRules {
     }
 
     fn warnings(&self, object: &Value) -> Vec<String> {
-        let mut warnings: Vec<String> = Vec::new();
-        let mut warn = |text: String| {
-            if !warnings.contains(&text) {
-                warnings.push(text);
-            }
-        };
+        let (mut formats, mut sets) = (Vec::new(), BTreeSet::new());
         for version in items(&object["spec"]["versions"]) {
             let schema = Schema::parse(&version["schema"]["openAPIV3Schema"]);
             schema.any(&mut |s| {
                 if !s.format.is_empty() && !is_known_format(&s.kind, &s.format) {
-                    warn(format!("unrecognized format {:?}", s.format));
+                    let said = format!("unrecognized format {:?}", s.format);
+                    if !formats.contains(&said) {
+                        formats.push(said);
+                    }
                 }
                 let item = s.items.as_ref().map(|i| i.kind.as_str()).filter(|k| matches!(*k, "object" | "array"));
                 if let (Some("set"), Some(kind)) = (s.list_type.as_deref(), item) {
-                    warn(format!("x-kubernetes-list-type: set for items of type {kind:?} is not supported by server-side apply or CEL validation rules"));
+                    sets.insert(format!("x-kubernetes-list-type: set for items of type {kind:?} is not supported by server-side apply or CEL validation rules"));
                 }
                 false
             });
         }
-        warnings
+        formats.into_iter().chain(sets).collect()
     }
 
     fn update_warnings(&self, new: &Value, old: &Value) -> Vec<String> {
