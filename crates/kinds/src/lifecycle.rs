@@ -65,7 +65,12 @@ mod tests {
         for (group, version, plural, expected) in [
             ("", "v1", "pods", None),
             ("", "v1", "componentstatuses", Some("v1 ComponentStatus is deprecated in v1.19+")),
-            ("", "v1", "endpoints", Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")),
+            (
+                "",
+                "v1",
+                "endpoints",
+                Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+            ),
             (
                 "resource.k8s.io",
                 "v1beta1",
