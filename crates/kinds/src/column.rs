@@ -87,6 +87,16 @@ pub const NAME_AND_AGE: &[Column] = &[NAME, AGE];
 /// Columns of kinds that upstream prints with its default convertor.
 pub const DEFAULT: &[Column] = &[NAME, CREATED_AT];
 
+/// Columns of a Scale.
+pub const SCALE: &[Column] = &[
+    NAME,
+    Column::number("Desired", |_, scale| json!(number(&scale["spec"]["replicas"])))
+        .about("replicas is the desired number of instances for the scaled object."),
+    Column::number("Available", |_, scale| json!(number(&scale["status"]["replicas"])))
+        .about("replicas is the actual number of observed instances of the scaled object."),
+    AGE,
+];
+
 /// The string in `value`, or nothing.
 pub fn string(value: &Value) -> &str {
     value.as_str().unwrap_or("")

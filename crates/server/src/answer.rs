@@ -7,7 +7,7 @@ use crate::{
     catalog::Served,
     http::{
         body::{self, Body},
-        negotiate::{self, Accepted, Endpoint, Form, Syntax},
+        negotiate::{self, Accepted, Endpoint, Form, Syntax, Takes},
     },
     table::{self, Columns, Include},
 };
@@ -18,7 +18,7 @@ use coracle_api::{
     schema::{Type, yaml_write},
 };
 use coracle_kinds::Context;
-use http::{HeaderMap, HeaderValue, Response, header};
+use http::{HeaderValue, Response, header};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
 /// # Errors
 /// 406.
 pub fn accepted(ask: &Ask, served: &Served) -> Result<Accepted> {
-    negotiate::accept(negotiate::accept_header(&ask.headers), endpoint(served))
+    negotiate::accept(&ask.takes.accept, endpoint(served))
 }
 
 /// What a kind's objects can be answered in.
@@ -69,7 +69,7 @@ pub fn object(
             }
         }
     };
-    Ok(send(&ask.headers, code, accepted.syntax, bytes))
+    Ok(send(&ask.takes, code, accepted.syntax, bytes))
 }
 
 /// A list.
@@ -107,7 +107,7 @@ pub fn list(
             }
         },
     };
-    Ok(send(&ask.headers, 200, accepted.syntax, bytes))
+    Ok(send(&ask.takes, 200, accepted.syntax, bytes))
 }
 
 /// The objects' bytes, one after the other.
@@ -129,6 +129,33 @@ fn json_list(served: &Served, metadata: &Value, items: &[Arc<Object>]) -> Result
     }
     out.extend_from_slice(b"]}\n");
     Ok(out)
+}
+
+/// A Scale, which may be wanted as a table or as metadata.
+///
+/// # Errors
+/// 406 for a list.
+pub fn scale(ask: &Ask, accepted: Accepted, scale: &Value, of: Option<Type<'_>>) -> Result<Response<Body>> {
+    let bytes = match accepted.form {
+        Form::Table => {
+            let metadata = json!({"resourceVersion": scale["metadata"]["resourceVersion"]});
+            let include = Include::parse(ask.query.get("includeObject"))?;
+            let shape = table::Wish { version: accepted.version, columns: Columns::Shown, include };
+            let columns = coracle_kinds::made::Columns::Fixed(coracle_kinds::column::SCALE);
+            encode(accepted.syntax, &table::of_values(&columns, [scale.clone()], metadata, shape, &context()), None)?
+        }
+        Form::Partial => {
+            let value = table::partial(scale, accepted.version);
+            encode(accepted.syntax, &value, meta_type("PartialObjectMetadata"))?
+        }
+        Form::PartialList => {
+            let why =
+                "you requested PartialObjectMetadataList, but the requested object is not a list (*autoscaling.Scale)";
+            return Err(Status::new(406, "NotAcceptable", why));
+        }
+        Form::Object | Form::Discovery => encode(accepted.syntax, scale, of)?,
+    };
+    Ok(send(&ask.takes, 200, accepted.syntax, bytes))
 }
 
 /// An object's metadata.
@@ -159,29 +186,28 @@ fn no_such_form(form: &str, what: &str, served: &Served, suffix: &str) -> Status
 }
 
 /// A value of a type of `meta/v1`.
-pub fn meta(headers: &HeaderMap, code: u16, value: &Value, kind: &str) -> Response<Body> {
-    self::value(headers, code, value, meta_type(kind))
+pub fn meta(takes: &Takes, code: u16, value: &Value, kind: &str) -> Response<Body> {
+    self::value(takes, code, value, meta_type(kind))
 }
 
 /// A value that has one form.
-pub fn value(headers: &HeaderMap, code: u16, value: &Value, of: Option<Type<'_>>) -> Response<Body> {
-    let accepted = negotiate::accept(negotiate::accept_header(headers), Endpoint::Plain);
+pub fn value(takes: &Takes, code: u16, value: &Value, of: Option<Type<'_>>) -> Response<Body> {
+    let accepted = negotiate::accept(&takes.accept, Endpoint::Plain);
     match accepted.and_then(|accepted| Ok((accepted.syntax, encode(accepted.syntax, value, of)?))) {
-        Ok((syntax, bytes)) => send(headers, code, syntax, bytes),
-        Err(error) => status(headers, &error),
+        Ok((syntax, bytes)) => send(takes, code, syntax, bytes),
+        Err(error) => status(takes, &error),
     }
 }
 
 /// A failed request. Whatever the client accepts, it hears what failed: in the worst case as JSON.
-pub fn status(headers: &HeaderMap, status: &Status) -> Response<Body> {
-    let accept = negotiate::accept_header(headers);
-    let syntax = negotiate::accept(accept, Endpoint::Plain).map_or(Syntax::Json, |accepted| accepted.syntax);
+pub fn status(takes: &Takes, status: &Status) -> Response<Body> {
+    let syntax = negotiate::accept(&takes.accept, Endpoint::Plain).map_or(Syntax::Json, |accepted| accepted.syntax);
     let value = status.to_value();
     let (syntax, bytes) = match encode(syntax, &value, meta_type("Status")) {
         Ok(bytes) => (syntax, bytes),
         Err(_) => (Syntax::Json, value.to_string().into()),
     };
-    let mut response = body::typed(status.code, syntax.media_type(), bytes);
+    let mut response = body::typed(status.code, syntax.media_type(), laid_out(takes, syntax, bytes));
     let retry = status.details.get("retryAfterSeconds").and_then(Value::as_u64).filter(|seconds| *seconds > 0);
     if let Some(seconds) = retry
         && let Ok(value) = HeaderValue::from_str(&seconds.to_string())
@@ -212,11 +238,76 @@ pub fn encode(syntax: Syntax, value: &Value, of: Option<Type<'_>>) -> Result<Byt
 }
 
 /// A response, compressed if it is large and the client wants that.
-fn send(headers: &HeaderMap, code: u16, syntax: Syntax, bytes: Bytes) -> Response<Body> {
-    body::maybe_gzip(negotiate::accepts_gzip(headers), code, syntax.media_type(), bytes)
+fn send(takes: &Takes, code: u16, syntax: Syntax, bytes: Bytes) -> Response<Body> {
+    body::maybe_gzip(takes.gzip, code, syntax.media_type(), laid_out(takes, syntax, bytes))
+}
+
+/// JSON as the client wants to see it.
+fn laid_out(takes: &Takes, syntax: Syntax, bytes: Bytes) -> Bytes {
+    if takes.pretty && syntax == Syntax::Json { indented(&bytes).into() } else { bytes }
+}
+
+/// JSON with a line for each field and entry, two spaces deeper inside each list and object. Nothing else changes.
+fn indented(json: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(json.len() * 2);
+    let (mut depth, mut text, mut escaped, mut open) = (0, false, false, false);
+    let line = |out: &mut Vec<u8>, depth: usize| {
+        out.push(b'\n');
+        out.resize(out.len() + 2 * depth, b' ');
+    };
+    for &byte in json {
+        if text {
+            out.push(byte);
+            (escaped, text) = (!escaped && byte == b'\\', escaped || byte != b'"');
+            continue;
+        }
+        if byte.is_ascii_whitespace() {
+            continue;
+        }
+        let closes = matches!(byte, b'}' | b']');
+        if open && !closes {
+            line(&mut out, depth);
+        }
+        if closes {
+            depth = depth.saturating_sub(1);
+            if !open {
+                line(&mut out, depth);
+            }
+        }
+        open = matches!(byte, b'{' | b'[');
+        depth += usize::from(open);
+        text = byte == b'"';
+        out.push(byte);
+        match byte {
+            b',' => line(&mut out, depth),
+            b':' => out.push(b' '),
+            _ => {}
+        }
+    }
+    out
 }
 
 /// What cells of tables are made from besides the object.
 pub fn context() -> Context {
     Context { now: jiff::Timestamp::now() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_laid_out_as_serde_lays_it_out() {
+        for value in [
+            json!({}),
+            json!([]),
+            json!({"a": {}, "b": [], "c": [1, [2], {"d": null}], "e": "{\"x\": [1, 2]}\\"}),
+            json!([{"a": "\\\"", "b": true}, -1.5e3]),
+            json!("a: b, c"),
+        ] {
+            let expected = serde_json::to_string_pretty(&value).unwrap();
+            assert_eq!(String::from_utf8(indented(value.to_string().as_bytes())).unwrap(), expected);
+            assert_eq!(String::from_utf8(indented(expected.as_bytes())).unwrap(), expected, "again");
+        }
+    }
 }

@@ -15,6 +15,7 @@ use crate::{
     http::{
         Peer,
         body::{self, Body},
+        negotiate::Takes,
         warning,
     },
     metrics::{Labels, Metrics},
@@ -61,6 +62,8 @@ pub struct Ask {
     pub query: Query,
     /// Its headers.
     pub headers: HeaderMap,
+    /// In what it takes its answer.
+    pub takes: Takes,
     /// Its method.
     pub method: Method,
     /// On whose behalf.
@@ -76,17 +79,17 @@ pub async fn handle(app: Arc<App>, peer: Peer, request: Request<Incoming>) -> Re
     let info = RequestInfo::parse(request.method().as_str(), request.uri().path(), &query);
     let dry_run = query.get("dryRun").is_some_and(|d| d == "All");
     let labels = Labels::of(&info, request.method(), dry_run, &app.registry.catalog);
-    let accept = accept_only(request.headers());
+    let takes = Takes::of(request.headers(), &query);
     let in_flight = app.metrics.begin(&labels);
-    let work = go(app.clone(), peer, request, info, query);
+    let work = go(app.clone(), peer, request, info, query, takes.clone());
     // a panic in one request is that request's failure
     let mut response = match tokio::spawn(work).await {
         Ok(Ok(response)) => response,
-        Ok(Err(status)) => answer::status(&accept, &status),
+        Ok(Err(status)) => answer::status(&takes, &status),
         Err(error) => {
             tracing::error!(%error, "a request panicked");
             let message = "This request caused apiserver to panic. Look in the logs for details.";
-            answer::status(&accept, &Status::new(500, "InternalError", message))
+            answer::status(&takes, &Status::new(500, "InternalError", message))
         }
     };
     if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
@@ -97,24 +100,19 @@ pub async fn handle(app: Arc<App>, peer: Peer, request: Request<Incoming>) -> Re
     app.metrics.follow(&labels, response)
 }
 
-/// Of the headers those that say how a failure is to be told.
-fn accept_only(headers: &HeaderMap) -> HeaderMap {
-    let accept = headers.get(header::ACCEPT).map(|accept| (header::ACCEPT, accept.clone()));
-    accept.into_iter().collect()
-}
-
 async fn go(
     app: Arc<App>,
     peer: Peer,
     request: Request<Incoming>,
     info: RequestInfo,
     query: Query,
+    takes: Takes,
 ) -> Result<Response<Body>> {
     let user = authenticate(&app, &peer, request.headers())?;
     let user = auth::impersonate(&*app.auth.authorizer, user, request.headers())?;
     authorize(&app, &user, &info, &query)?;
     let (headers, method) = (request.headers().clone(), request.method().clone());
-    let ask = Ask { info, query, headers, method, caller: Caller::new(user), peer: peer.address };
+    let ask = Ask { info, query, headers, takes, method, caller: Caller::new(user), peer: peer.address };
     let long = is_long(&ask);
     let work = dispatch(&app, &ask, request);
     let outcome = if long {
@@ -126,7 +124,7 @@ async fn go(
         })
     };
     // refusals are warned of, too
-    let mut response = outcome.unwrap_or_else(|status| answer::status(&ask.headers, &status));
+    let mut response = outcome.unwrap_or_else(|status| answer::status(&ask.takes, &status));
     for value in warning::headers(ask.caller.warnings.lock().drain(..)) {
         response.headers_mut().append(header::WARNING, value);
     }
@@ -186,13 +184,13 @@ async fn dispatch(app: &Arc<App>, ask: &Ask, request: Request<Incoming>) -> Resu
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     let answer = match parts.as_slice() {
         ["healthz" | "livez" | "readyz", ..] => Some(app.health.answer(&parts, &ask.query)),
-        ["version"] => Some(body::json(200, &crate::health::version())),
+        ["version"] => Some(body::pretty_json(200, &crate::health::version())),
         ["metrics"] => Some(app.metrics.render(&app.registry)),
-        ["api" | "apis", ..] => app.discovery.answer(&parts, &ask.headers),
+        ["api" | "apis", ..] => app.discovery.answer(&parts, ask),
         ["openapi", ..] => app.openapi.answer(&parts, &ask.headers, &ask.query),
         ["openid", "v1", "jwks"] => Some(body::json(200, &app.auth.reviewer.jwks())),
         [".well-known", "openid-configuration"] => Some(body::json(200, &app.auth.reviewer.openid_configuration())),
-        [] | [""] => Some(body::json(200, &app.discovery.paths())),
+        [] | [""] => Some(body::pretty_json(200, &app.discovery.paths())),
         _ => None,
     };
     Ok(answer.unwrap_or_else(|| body::text(404, "404 page not found\n")))

@@ -43,6 +43,15 @@ impl Served {
         if namespace.is_empty() { self.bucket.clone() } else { format!("{}{namespace}/", self.bucket) }
     }
 
+    /// The `apiVersion` that objects are stored in; `None` if none are, or if nobody could read them so.
+    pub fn storage_version(&self) -> Option<String> {
+        let kept = self.kind.verbs.contains(&"create") && self.kind.is_stored();
+        match &self.custom {
+            Some(custom) => custom.storage_version(),
+            None => kept.then(|| self.kind.storage().resource.api_version().into_owned()),
+        }
+    }
+
     /// Whether stored bytes always are what clients of this version see.
     pub fn is_native(&self) -> bool {
         self.kind.stored_as.is_none() && self.custom.is_none()

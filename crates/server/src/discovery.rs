@@ -2,16 +2,18 @@
 
 use crate::{
     answer,
+    app::Ask,
     catalog::{Catalog, Kinds, Served},
     http::{
         body::{self, Body},
-        negotiate::{self, Accepted, Endpoint, Form, Syntax},
+        negotiate::{self, Accepted, Endpoint, Form, Syntax, Takes},
     },
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use coracle_api::{Result, Schema, Status, validation::version_rank as rank};
 use coracle_kinds::{Kind, Subresource};
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -68,8 +70,8 @@ impl Discovery {
     }
 
     /// The answer for a path that begins with `api` or `apis`; `None`: no such group or version.
-    pub fn answer(&self, parts: &[&str], headers: &HeaderMap) -> Option<Response<Body>> {
-        self.documents().answer(parts, headers)
+    pub fn answer(&self, parts: &[&str], ask: &Ask) -> Option<Response<Body>> {
+        self.documents().answer(parts, ask)
     }
 }
 
@@ -113,11 +115,11 @@ impl Documents {
         json!({"paths": paths})
     }
 
-    fn answer(&self, parts: &[&str], headers: &HeaderMap) -> Option<Response<Body>> {
+    fn answer(&self, parts: &[&str], ask: &Ask) -> Option<Response<Body>> {
         let find = |name: &str| self.groups.iter().find(|g| g.name == name);
         let value = match parts {
-            ["api"] => match aggregated(headers) {
-                Some(accepted) => return Some(send(&self.core, accepted, headers)),
+            ["api"] => match aggregated(&ask.takes) {
+                Some(accepted) => return Some(send(&self.core, accepted, ask)),
                 None => {
                     let versions: Vec<&str> =
                         find("").map(|g| g.versions.iter().map(|(v, _)| v.as_str()).collect()).unwrap_or_default();
@@ -125,8 +127,8 @@ impl Documents {
                     json!({"kind": "APIVersions", "versions": versions, "serverAddressByClientCIDRs": [address]})
                 }
             },
-            ["apis"] => match aggregated(headers) {
-                Some(accepted) => return Some(send(&self.others, accepted, headers)),
+            ["apis"] => match aggregated(&ask.takes) {
+                Some(accepted) => return Some(send(&self.others, accepted, ask)),
                 None => {
                     let groups: Vec<Value> =
                         self.groups.iter().filter(|g| !g.name.is_empty()).map(group_value).collect();
@@ -144,7 +146,7 @@ impl Documents {
             _ => return None,
         };
         let kind = value["kind"].as_str().unwrap_or_default();
-        Some(answer::meta(headers, 200, &value, kind))
+        Some(answer::meta(&ask.takes, 200, &value, kind))
     }
 }
 
@@ -158,18 +160,22 @@ fn resource_list(group: &Group, version: &str) -> Option<Value> {
     let (_, kinds) = group.versions.iter().find(|(v, _)| v == version)?;
     let mut resources = Vec::new();
     for served in kinds {
-        resources.push(resource(&served.kind));
+        resources.push(resource(served));
         resources.extend(served.kind.subresources.iter().map(|s| subresource(&served.kind, s)));
     }
     let name = if group.name.is_empty() { version.to_string() } else { format!("{}/{version}", group.name) };
     Some(json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": resources}))
 }
 
-fn resource(kind: &Kind) -> Value {
+fn resource(served: &Served) -> Value {
+    let kind = &served.kind;
     let mut value = json!({
         "name": kind.resource.plural, "singularName": kind.singular, "namespaced": kind.resource.namespaced,
-        "kind": kind.resource.kind, "verbs": kind.verbs,
+        "kind": kind.resource.kind, "verbs": verbs(served),
     });
+    if let Some(version) = served.storage_version() {
+        value["storageVersionHash"] = json!(storage_hash(&version, &served.kind.storage().resource.kind));
+    }
     if !kind.short_names.is_empty() {
         value["shortNames"] = json!(kind.short_names);
     }
@@ -177,6 +183,18 @@ fn resource(kind: &Kind) -> Value {
         value["categories"] = json!(kind.categories);
     }
     value
+}
+
+/// What can be done with a resource: while its definition goes, nothing comes or changes.
+fn verbs(served: &Served) -> &'static [&'static str] {
+    const WHILE_IT_GOES: &[&str] = &["delete", "deletecollection", "get", "list", "watch"];
+    if served.custom.as_ref().is_some_and(|custom| custom.terminating()) { WHILE_IT_GOES } else { served.kind.verbs }
+}
+
+/// Tells clients when objects are stored in another version: `group/version/kind` as the beginning of a hash.
+fn storage_hash(version: &str, kind: &str) -> String {
+    let version = if version.contains('/') { version.to_string() } else { format!("/{version}") };
+    STANDARD.encode(&Sha256::digest(format!("{version}/{kind}"))[..8])
 }
 
 fn subresource(kind: &Kind, sub: &Subresource) -> Value {
@@ -197,7 +215,7 @@ fn aggregate(group: &Group) -> Value {
         .versions
         .iter()
         .map(|(version, kinds)| {
-            let resources: Vec<Value> = kinds.iter().map(|served| aggregate_resource(&served.kind)).collect();
+            let resources: Vec<Value> = kinds.iter().map(|served| aggregate_resource(served)).collect();
             json!({"version": version, "resources": resources, "freshness": "Current"})
         })
         .collect();
@@ -205,13 +223,14 @@ fn aggregate(group: &Group) -> Value {
     json!({"metadata": metadata, "versions": versions})
 }
 
-fn aggregate_resource(kind: &Kind) -> Value {
+fn aggregate_resource(served: &Served) -> Value {
+    let kind = &served.kind;
     let response = |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
     let mut value = json!({
         "resource": kind.resource.plural,
         "responseKind": response(&kind.resource.group, &kind.resource.version, &kind.resource.kind),
         "scope": if kind.resource.namespaced { "Namespaced" } else { "Cluster" },
-        "singularResource": kind.singular, "verbs": kind.verbs,
+        "singularResource": kind.singular, "verbs": verbs(served),
     });
     if !kind.short_names.is_empty() {
         value["shortNames"] = json!(kind.short_names);
@@ -244,20 +263,20 @@ fn document(version: &str, items: &[Value]) -> (Vec<u8>, String) {
 }
 
 /// The aggregated form that the client wants, if it wants one.
-fn aggregated(headers: &HeaderMap) -> Option<Accepted> {
-    let accepted = negotiate::accept(negotiate::accept_header(headers), Endpoint::Discovery).ok()?;
+fn aggregated(takes: &Takes) -> Option<Accepted> {
+    let accepted = negotiate::accept(&takes.accept, Endpoint::Discovery).ok()?;
     (accepted.form == Form::Discovery).then_some(accepted)
 }
 
-fn send(document: &Aggregated, accepted: Accepted, headers: &HeaderMap) -> Response<Body> {
+fn send(document: &Aggregated, accepted: Accepted, ask: &Ask) -> Response<Body> {
     let version = accepted.version;
     let (bytes, tag) = if version == "v2" { &document.v2 } else { &document.v2beta1 };
     let media = format!("{};g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList", accepted.syntax.media_type());
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok()).is_some_and(|v| v == tag);
+    let known = ask.headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok()).is_some_and(|v| v == tag);
     let bytes = if known { Ok(Bytes::new()) } else { spoken(bytes, accepted) };
     let mut response = match bytes {
         Ok(bytes) => body::typed(200, &media, bytes),
-        Err(error) => return answer::status(headers, &error),
+        Err(error) => return answer::status(&ask.takes, &error),
     };
     if known {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -284,6 +303,18 @@ fn spoken(json: &[u8], accepted: Accepted) -> Result<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn storage_versions_have_upstreams_hashes() {
+        for (version, kind, expected) in [
+            ("v1", "Pod", "xPOwRZ+Yhw8="),
+            ("v1", "Event", "r2yiGXH7wu8="),
+            ("apps/v1", "Deployment", "8aSe+NMegvE="),
+            ("autoscaling/v2", "HorizontalPodAutoscaler", "qwQve8ut294="),
+        ] {
+            assert_eq!(storage_hash(version, kind), expected);
+        }
+    }
 
     #[test]
     fn versions_in_order_of_preference() {

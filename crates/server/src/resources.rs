@@ -9,8 +9,10 @@ use crate::{
     frames::Teller,
     http::{
         body::{self, Body},
-        negotiate::{self, Accepted, BodySyntax},
+        negotiate::{self, Accepted, BodySyntax, Endpoint, Syntax},
+        websocket,
     },
+    metrics::Labels,
     options, proxy,
     registry::{Change, Deleted, Target, list::too_large, meta},
     table::Include,
@@ -61,7 +63,7 @@ pub async fn serve(app: &Arc<App>, ask: &Ask, request: Request<Incoming>) -> Res
     match verb {
         "get" => get(app, ask, target).await,
         "list" => list(app, ask, target).await,
-        "watch" => start_watch(app, ask, served.clone(), target),
+        "watch" => start_watch(app, ask, served.clone(), target, request),
         "create" => create(app, ask, target, request).await,
         "update" => update(app, ask, target, request).await,
         "patch" => patch(app, ask, target, request).await,
@@ -179,8 +181,14 @@ async fn list(app: &App, ask: &Ask, target: Target<'_>) -> Result<Response<Body>
     answer::list(ask, accepted, target.served, &metadata, &page.items)
 }
 
-fn start_watch(app: &App, ask: &Ask, served: Arc<Served>, target: Target<'_>) -> Result<Response<Body>> {
-    let accepted = negotiate::accept_stream(negotiate::accept_header(&ask.headers), answer::endpoint(&served))?;
+fn start_watch(
+    app: &App,
+    ask: &Ask,
+    served: Arc<Served>,
+    target: Target<'_>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>> {
+    let accepted = negotiate::accept_stream(&ask.takes.accept, answer::endpoint(&served))?;
     let mut want = options::watch(&served, target.namespace, &ask.query)?;
     // the deprecated /watch/… paths name one object
     if ask.info.path.contains("/watch/") && !ask.info.name.is_empty() {
@@ -198,6 +206,11 @@ fn start_watch(app: &App, ask: &Ask, served: Arc<Served>, target: Target<'_>) ->
             Box::pin(futures::stream::iter([frame]))
         }
     };
+    if websocket::asked(&ask.headers) {
+        let labels = Labels::of(&ask.info, &ask.method, false, &app.registry.catalog);
+        let framing = if accepted.syntax == Syntax::Protobuf { websocket::binary } else { websocket::text };
+        return websocket::accept(request, frames, framing, app.metrics.running(&labels));
+    }
     let mut response = Response::new(body::streamed(frames));
     let media_type = HeaderValue::from_static(accepted.syntax.stream_media_type());
     response.headers_mut().insert(header::CONTENT_TYPE, media_type);
@@ -289,7 +302,7 @@ async fn delete(app: &App, ask: &Ask, target: Target<'_>, request: Request<Incom
             if !resource.group.is_empty() {
                 details["group"] = json!(resource.group);
             }
-            Ok(answer::meta(&ask.headers, 200, &success(details), "Status"))
+            Ok(answer::meta(&ask.takes, 200, &success(details), "Status"))
         }
     }
 }
@@ -317,8 +330,16 @@ async fn delete_collection(
     answer::list(ask, accepted, target.served, &metadata, &items)
 }
 
+/// Whether question and answer are in syntaxes that are spoken here: that is said before anything is done.
+fn understood(ask: &Ask) -> Result<()> {
+    negotiate::accept(&ask.takes.accept, Endpoint::Plain)?;
+    negotiate::body_syntax(&ask.headers)?;
+    Ok(())
+}
+
 /// Kinds that are asked and never stored: reviews, and the collection form of bindings.
 async fn ask_only(app: &App, ask: &Ask, target: Target<'_>, request: Request<Incoming>) -> Result<Response<Body>> {
+    understood(ask)?;
     let options = options::write(ask)?;
     let body =
         decoded(ask, Some(&target.served.resource), target.served.kind.type_of(), request, options.field_validation)
@@ -339,7 +360,7 @@ async fn answer_question(
         let pods = app.registry.catalog.find("", "v1", "pods").ok_or_else(not_served)?;
         let pod = Target { served: &pods, namespace: target.namespace, name: &name, subresource: "binding" };
         app.registry.bind(&ask.caller, pod, &body, options).await?;
-        return Ok(answer::meta(&ask.headers, 201, &success(Value::Null), "Status"));
+        return Ok(answer::meta(&ask.takes, 201, &success(Value::Null), "Status"));
     }
     let mut body = body;
     if resource.namespaced && body["metadata"]["namespace"].is_null() {
@@ -350,7 +371,7 @@ async fn answer_question(
         return Err(Status::invalid(resource, "", &errors));
     }
     match app.auth.reviewer.review(&ask.caller.user, resource, target.namespace, body) {
-        Some(answer) => Ok(answer::value(&ask.headers, 201, &answer?, target.served.kind.type_of())),
+        Some(answer) => Ok(answer::value(&ask.takes, 201, &answer?, target.served.kind.type_of())),
         None => Err(Status::method_not_allowed()),
     }
 }
@@ -373,6 +394,10 @@ async fn subresource(
             proxy::serve(app, ask, target, sub.action, request).await
         }
         Action::Scale { .. } => {
+            let accepted = negotiate::accept(&ask.takes.accept, Endpoint::Objects { protobuf: true })?;
+            if verb == "update" {
+                negotiate::body_syntax(&ask.headers)?;
+            }
             let options = options::write(ask)?;
             let scale = match verb {
                 "get" => registry.get_scale(target).await?,
@@ -385,9 +410,10 @@ async fn subresource(
                     registry.patch_scale(&ask.caller, target, &patch, &options).await?
                 }
             };
-            Ok(answer::value(&ask.headers, 200, &scale, of))
+            answer::scale(ask, accepted, &scale, of)
         }
         Action::Binding | Action::Eviction | Action::Token => {
+            understood(ask)?;
             let options = options::write(ask)?;
             let body = decoded(ask, None, of, request, options.field_validation).await?;
             match sub.action {
@@ -396,10 +422,10 @@ async fn subresource(
                 _ => {
                     let user = &ask.caller.user;
                     let token = app.auth.reviewer.token(user, target.namespace, target.name, body)?;
-                    return Ok(answer::value(&ask.headers, 201, &token, of));
+                    return Ok(answer::value(&ask.takes, 201, &token, of));
                 }
             }
-            Ok(answer::meta(&ask.headers, 201, &success(Value::Null), "Status"))
+            Ok(answer::meta(&ask.takes, 201, &success(Value::Null), "Status"))
         }
         _ => match verb {
             "get" => get(app, ask, target).await,

@@ -2,7 +2,7 @@
 
 use crate::catalog::Served;
 use coracle_api::{Object, Result, Status};
-use coracle_kinds::Context;
+use coracle_kinds::{Context, made};
 use serde_json::{Value, json};
 
 /// What of the object goes along with each row.
@@ -60,21 +60,35 @@ pub fn table<'a>(
     wish: Wish,
     context: &Context,
 ) -> Value {
+    let values = objects.into_iter().map(|object| {
+        let mut value = object.value();
+        served.from_storage(&mut value);
+        value
+    });
+    of_values(&served.kind.columns, values, metadata, wish, context)
+}
+
+/// A Table of values with these columns.
+pub fn of_values(
+    columns: &made::Columns,
+    values: impl IntoIterator<Item = Value>,
+    metadata: Value,
+    wish: Wish,
+    context: &Context,
+) -> Value {
     let describe = || -> Vec<Value> {
-        let headings = served.kind.columns.headings().into_iter();
+        let headings = columns.headings().into_iter();
         headings
             .map(|c| {
                 json!({"name": c.name, "type": c.kind, "format": c.format, "description": c.description, "priority": c.priority})
             })
             .collect()
     };
-    let columns = (wish.columns == Columns::Shown).then(describe);
-    let rows: Vec<Value> = objects
+    let described = (wish.columns == Columns::Shown).then(describe);
+    let rows: Vec<Value> = values
         .into_iter()
-        .map(|object| {
-            let mut value = object.value();
-            served.from_storage(&mut value);
-            let cells: Vec<Value> = served.kind.columns.cells(context, &value);
+        .map(|value| {
+            let cells: Vec<Value> = columns.cells(context, &value);
             match wish.include {
                 Include::None => json!({"cells": cells}),
                 Include::Metadata => json!({"cells": cells, "object": partial(&value, wish.version)}),
@@ -84,7 +98,7 @@ pub fn table<'a>(
         .collect();
     json!({
         "kind": "Table", "apiVersion": format!("meta.k8s.io/{}", wish.version), "metadata": metadata,
-        "columnDefinitions": columns, "rows": rows,
+        "columnDefinitions": described, "rows": rows,
     })
 }
 

@@ -87,6 +87,12 @@ impl Custom {
         self.id.to_string()
     }
 
+    /// The `apiVersion` that objects are stored in, if it is served.
+    pub fn storage_version(&self) -> Option<String> {
+        let of = self.definition.version(&self.definition.storage).filter(|version| version.served);
+        of.map(|version| format!("{}/{}", self.definition.group, version.name))
+    }
+
     /// Whether none may come any more.
     pub fn terminating(&self) -> bool {
         self.definition.terminating

@@ -53,6 +53,14 @@ pub fn json(code: u16, value: &impl Serialize) -> Response<Body> {
     }
 }
 
+/// The same, laid out for people.
+pub fn pretty_json(code: u16, value: &impl Serialize) -> Response<Body> {
+    match serde_json::to_vec_pretty(value) {
+        Ok(bytes) => json_bytes(code, bytes),
+        Err(error) => text(500, error.to_string()),
+    }
+}
+
 /// A plain text response.
 pub fn text(code: u16, text: impl Into<Bytes>) -> Response<Body> {
     let mut response = typed(code, "text/plain; charset=utf-8", text);

@@ -3,6 +3,7 @@
 pub mod body;
 pub mod negotiate;
 pub mod warning;
+pub mod websocket;
 
 use body::Body;
 use coracle_base::Tasks;

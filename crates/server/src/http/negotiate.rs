@@ -3,6 +3,7 @@
 //! As upstream: the `Accept` header's ranges are tried in the order of their quality, each against JSON, YAML and protobuf; what cannot
 //! be served is passed over. CBOR is spoken by upstream only behind a feature gate that is off, and so not here.
 
+use crate::route::Query;
 use coracle_api::{Media, PatchKind, Result, Status, protobuf};
 use http::{HeaderMap, header};
 
@@ -86,9 +87,32 @@ pub enum Endpoint {
     Discovery,
 }
 
-/// The `Accept` header; empty if there is none.
-pub fn accept_header(headers: &HeaderMap) -> &str {
-    headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default()
+/// In what a client takes its answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Takes {
+    /// The `Accept` header; empty if there is none.
+    pub accept: String,
+    /// Whether large answers may come compressed.
+    pub gzip: bool,
+    /// Whether JSON is laid out for people.
+    pub pretty: bool,
+}
+
+/// Programs that people read the answers of, as their `User-Agent` begins.
+const READ_BY_PEOPLE: [&str; 3] = ["curl", "Wget", "Mozilla/5.0"];
+
+impl Takes {
+    /// What the headers and the query of a request say.
+    pub fn of(headers: &HeaderMap, query: &Query) -> Self {
+        let text = |name| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let accept = text(header::ACCEPT);
+        let asked = accept.split([',', ';']).any(|part| part.trim() == "pretty=1");
+        let pretty = match query.get("pretty").filter(|said| !said.is_empty()) {
+            Some(said) => matches!(said, "1" | "t" | "T" | "true" | "TRUE" | "True"),
+            None => READ_BY_PEOPLE.iter().any(|program| text(header::USER_AGENT).starts_with(program)),
+        };
+        Self { accept: accept.to_string(), gzip: accepts_gzip(headers), pretty: asked || pretty }
+    }
 }
 
 /// What an endpoint answers in, by an `Accept` header.
@@ -325,6 +349,27 @@ mod tests {
         let watch = accept_stream("application/yaml", OBJECTS).unwrap_err();
         let message = "only the following media types are accepted: application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
         assert_eq!((watch.code, watch.message.as_str()), (406, message));
+    }
+
+    #[test]
+    fn people_get_json_laid_out() {
+        for (agent, accept, query, pretty) in [
+            ("kubectl/v1.37.0", "application/json", "", false),
+            ("curl/8.0", "*/*", "", true),
+            ("Mozilla/5.0 (X11)", "text/html,*/*", "", true),
+            ("Wget/1", "", "", true),
+            ("curl/8.0", "*/*", "pretty=false", false),
+            ("curl/8.0", "*/*", "pretty=", true),
+            ("kubectl", "", "pretty=true", true),
+            ("kubectl", "", "pretty=1", true),
+            ("kubectl", "", "pretty=yes", false),
+            ("kubectl", "application/json;pretty=1", "", true),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
+            headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+            assert_eq!(Takes::of(&headers, &Query::parse(query)).pretty, pretty, "{agent} {accept} {query}");
+        }
     }
 
     #[test]

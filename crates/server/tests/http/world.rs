@@ -78,7 +78,7 @@ impl World {
         let name = ServerName::IpAddress(self.address.ip().into());
         let stream = self.connector.connect(name, stream).await.unwrap();
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(connection);
+        tokio::spawn(connection.with_upgrades());
         let mut request = Request::builder().method(method).uri(path).header("host", "test");
         for (key, value) in headers {
             request = request.header(*key, *value);
