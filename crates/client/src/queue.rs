@@ -5,16 +5,19 @@
 
 use coracle_base::{
     SharedClock,
-    metrics::{Counter, Family, Gauge, Histogram},
+    metrics::{Counter, Family, Gauge, Histogram, escape, heading, line},
 };
 use futures::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::{
-    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     future::Future,
     hash::Hash,
-    sync::{Arc, LazyLock},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tokio::sync::Notify;
@@ -39,7 +42,7 @@ pub enum Outcome {
     Retry,
 }
 
-/// Upper bounds of the time that work on a key takes, as upstream.
+/// Upper bounds of the time that a key waits, or that work on it takes, as upstream.
 const SECONDS: &[f64] = &[1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0];
 
 /// What is counted of all queues that have names.
@@ -47,13 +50,53 @@ struct Counted {
     depth: Family<Gauge>,
     adds: Family<Counter>,
     retries: Family<Counter>,
+    waits: Family<Histogram>,
     work: Family<Histogram>,
+    /// The work under way in each queue.
+    running: Mutex<BTreeMap<String, Arc<Running>>>,
+}
+
+/// When each piece of work under way began.
+#[derive(Default)]
+struct Running(Mutex<BTreeMap<u64, Instant>>);
+
+impl Running {
+    /// A piece of work begins; it is over when the guard is dropped.
+    fn begin(self: &Arc<Self>) -> Working {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        self.0.lock().insert(id, Instant::now());
+        Working(self.clone(), id)
+    }
+
+    /// For how long all of them together, and the longest, have been under way by now, in seconds.
+    fn seconds(&self, now: Instant) -> (f64, f64) {
+        let began = self.0.lock();
+        let each = began.values().map(|began| now.saturating_duration_since(*began).as_secs_f64());
+        each.fold((0.0, 0.0), |(all, longest), one| (all + one, f64::max(longest, one)))
+    }
+}
+
+/// A piece of work under way.
+struct Working(Arc<Running>, u64);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.0.lock().remove(&self.1);
+    }
 }
 
 static COUNTED: LazyLock<Counted> = LazyLock::new(|| Counted {
     depth: Family::new("workqueue_depth", "Current depth of workqueue", &["name"], ()),
     adds: Family::new("workqueue_adds_total", "Total number of adds handled by workqueue", &["name"], ()),
     retries: Family::new("workqueue_retries_total", "Total number of retries handled by workqueue", &["name"], ()),
+    waits: Family::new(
+        "workqueue_queue_duration_seconds",
+        "How long in seconds an item stays in workqueue before being requested.",
+        &["name"],
+        SECONDS,
+    ),
+    running: Mutex::new(BTreeMap::new()),
     work: Family::new(
         "workqueue_work_duration_seconds",
         "How long in seconds processing an item from workqueue takes.",
@@ -66,8 +109,25 @@ static COUNTED: LazyLock<Counted> = LazyLock::new(|| Counted {
 pub fn render(out: &mut String) {
     COUNTED.adds.render(out);
     COUNTED.depth.render(out);
+    under_way(out);
+    COUNTED.waits.render(out);
     COUNTED.retries.render(out);
     COUNTED.work.render(out);
+}
+
+fn under_way(out: &mut String) {
+    let now = Instant::now();
+    let queues = COUNTED.running.lock();
+    let seconds: Vec<(String, (f64, f64))> =
+        queues.iter().map(|(name, running)| (format!("name=\"{}\"", escape(name)), running.seconds(now))).collect();
+    drop(queues);
+    let (longest, all) = ("workqueue_longest_running_processor_seconds", "workqueue_unfinished_work_seconds");
+    let help = "How many seconds has the longest running processor for workqueue been running.";
+    heading(out, longest, help, "gauge");
+    seconds.iter().for_each(|(labels, (_, one))| line(out, longest, labels, one));
+    let help = "How many seconds of work has done that is in progress and hasn't been observed by work_duration. Large values indicate stuck threads. One can deduce the number of stuck threads by observing the rate at which this increases.";
+    heading(out, all, help, "gauge");
+    seconds.iter().for_each(|(labels, (together, _))| line(out, all, labels, together));
 }
 
 /// What is counted of one queue.
@@ -75,17 +135,22 @@ struct Figures {
     depth: Arc<Gauge>,
     adds: Arc<Counter>,
     retries: Arc<Counter>,
+    waits: Arc<Histogram>,
     work: Arc<Histogram>,
+    running: Arc<Running>,
 }
 
 impl Figures {
     fn of(name: &str) -> Self {
+        let running = COUNTED.running.lock().entry(name.to_string()).or_default().clone();
         let name = &[name];
         Self {
             depth: COUNTED.depth.with(name),
             adds: COUNTED.adds.with(name),
             retries: COUNTED.retries.with(name),
+            waits: COUNTED.waits.with(name),
             work: COUNTED.work.with(name),
+            running,
         }
     }
 }
@@ -101,6 +166,8 @@ pub struct Queue<K: QueueKey> {
 struct State<K> {
     /// Keys to be worked on, oldest first.
     ready: VecDeque<K>,
+    /// Since when the keys of `dirty` wait.
+    since: HashMap<K, Instant>,
     /// The keys of `ready`, and keys that were added while being worked on.
     dirty: HashSet<K>,
     running: HashSet<K>,
@@ -114,6 +181,7 @@ impl<K: QueueKey> Queue<K> {
     pub fn new(clock: SharedClock) -> Self {
         let state = State {
             ready: VecDeque::new(),
+            since: HashMap::new(),
             dirty: HashSet::new(),
             running: HashSet::new(),
             failures: HashMap::new(),
@@ -207,6 +275,10 @@ impl<K: QueueKey> Queue<K> {
                 state.wake_due(now);
                 if let Some(key) = state.ready.pop_front() {
                     state.dirty.remove(&key);
+                    let since = state.since.remove(&key);
+                    if let (Some(figures), Some(since)) = (&self.figures, since) {
+                        figures.waits.observe(since.elapsed());
+                    }
                     state.running.insert(key.clone());
                     self.count(&state);
                     if !state.ready.is_empty() {
@@ -263,7 +335,12 @@ impl<K: QueueKey> Queue<K> {
                     // Dropped with this future, so that no work outlives the loop.
                     let task = AbortOnDrop(tokio::spawn(work(key.clone())));
                     let begun = Instant::now();
-                    running.push(async move { (key, task.join().await, begun) });
+                    let working = self.figures.as_ref().map(|figures| figures.running.begin());
+                    running.push(async move {
+                        let result = task.join().await;
+                        drop(working);
+                        (key, result, begun)
+                    });
                 }
                 Some((key, result, begun)) = running.next() => {
                     if let Some(figures) = &self.figures {
@@ -296,8 +373,11 @@ impl Drop for AbortOnDrop {
 
 impl<K: QueueKey> State<K> {
     fn push(&mut self, key: K) {
-        if self.dirty.insert(key.clone()) && !self.running.contains(&key) {
-            self.ready.push_back(key);
+        if self.dirty.insert(key.clone()) {
+            self.since.insert(key.clone(), Instant::now());
+            if !self.running.contains(&key) {
+                self.ready.push_back(key);
+            }
         }
     }
 
@@ -372,6 +452,40 @@ mod tests {
         q.done(&"a", Outcome::Done);
         clock.advance(Duration::from_secs(30));
         assert_eq!(take(&q), None);
+    }
+
+    #[tokio::test]
+    async fn what_waits_and_what_runs_is_told() {
+        let clock = TestClock::new(Timestamp::UNIX_EPOCH);
+        let q = Arc::new(Queue::named("told", clock.clone()));
+        let (tx, mut rx) = tokio::sync::mpsc::unbounded_channel();
+        q.add("a");
+        let running = tokio::spawn({
+            let q = q.clone();
+            async move {
+                let work = move |key: &'static str| {
+                    let tx = tx.clone();
+                    async move {
+                        let _ = tx.send(key);
+                        std::future::pending::<Outcome>().await
+                    }
+                };
+                q.run(1, work).await
+            }
+        });
+        assert_eq!(rx.recv().await, Some("a"));
+        let mut text = String::new();
+        render(&mut text);
+        let value = |name: &str| -> f64 {
+            let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}{{name=\"told\"}} "))).unwrap();
+            line.parse().unwrap()
+        };
+        assert_eq!(value("workqueue_queue_duration_seconds_count"), 1.0);
+        assert!(value("workqueue_unfinished_work_seconds") > 0.0);
+        assert!(value("workqueue_longest_running_processor_seconds") > 0.0);
+        running.abort();
+        assert!(running.await.is_err());
+        assert!(COUNTED.running.lock()["told"].0.lock().is_empty(), "what is dropped is over");
     }
 
     #[tokio::test]

@@ -186,6 +186,7 @@ async fn dispatch(app: &Arc<App>, ask: &Ask, request: Request<Incoming>) -> Resu
         ["healthz" | "livez" | "readyz", ..] => Some(app.health.answer(&parts, &ask.query)),
         ["version"] => Some(body::pretty_json(200, &crate::health::version())),
         ["metrics"] => Some(app.metrics.render(&app.registry)),
+        ["metrics", "slis"] => Some(app.health.indicators()),
         ["api" | "apis", ..] => app.discovery.answer(&parts, ask),
         ["openapi", ..] => app.openapi.answer(&parts, &ask.headers, &ask.query),
         ["openid", "v1", "jwks"] => Some(body::json(200, &app.auth.reviewer.jwks())),

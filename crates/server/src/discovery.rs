@@ -109,8 +109,18 @@ impl Documents {
             paths.extend(group.versions.iter().map(|(v, _)| format!("/apis/{}/{v}", group.name)));
         }
         paths.extend(
-            ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"]
-                .map(String::from),
+            [
+                "/healthz",
+                "/livez",
+                "/metrics",
+                "/metrics/slis",
+                "/openapi/v2",
+                "/openapi/v3",
+                "/openid/v1/jwks",
+                "/readyz",
+                "/version",
+            ]
+            .map(String::from),
         );
         json!({"paths": paths})
     }

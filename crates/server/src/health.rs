@@ -7,6 +7,7 @@ use crate::{
     route::Query,
     storage::Store,
 };
+use coracle_base::metrics::{Counter, Family, Gauge};
 use http::Response;
 use serde_json::{Value, json};
 use std::sync::{
@@ -48,6 +49,39 @@ pub struct Health {
     ready: Arc<AtomicBool>,
     stopping: Arc<AtomicBool>,
     store: Option<Store>,
+    results: Arc<Results>,
+}
+
+/// What the checks found, as the service level indicators tell it (`/metrics/slis`).
+struct Results {
+    last: Family<Gauge>,
+    all: Family<Counter>,
+}
+
+impl Default for Results {
+    fn default() -> Self {
+        Self {
+            last: Family::new(
+                "kubernetes_healthcheck",
+                "[STABLE] This metric records the result of a single healthcheck.",
+                &["name", "type"],
+                (),
+            ),
+            all: Family::new(
+                "kubernetes_healthchecks_total",
+                "[STABLE] This metric records the results of all healthcheck.",
+                &["name", "status", "type"],
+                (),
+            ),
+        }
+    }
+}
+
+impl Results {
+    fn note(&self, check: &str, endpoint: &str, good: bool) {
+        self.last.with(&[check, endpoint]).set(i64::from(good));
+        self.all.with(&[check, if good { "success" } else { "error" }, endpoint]).increment();
+    }
 }
 
 impl Health {
@@ -70,6 +104,21 @@ impl Health {
         self.store.as_ref().and_then(Store::failure)
     }
 
+    /// One check; what it finds is counted.
+    fn fails(&self, check: &Check, endpoint: &str) -> Option<String> {
+        let why = (check.fails)(self);
+        self.results.note(check.name, endpoint, why.is_none());
+        why
+    }
+
+    /// `/metrics/slis`: what the checks found, by those who asked.
+    pub fn indicators(&self) -> Response<Body> {
+        let mut out = String::new();
+        self.results.last.render(&mut out);
+        self.results.all.render(&mut out);
+        body::typed(200, crate::metrics::MEDIA_TYPE, out)
+    }
+
     /// The answer; `parts` is the path, `readyz/ping` asks for one check.
     pub fn answer(&self, parts: &[&str], query: &Query) -> Response<Body> {
         let endpoint = parts[0];
@@ -78,7 +127,7 @@ impl Health {
             return self.all(endpoint, checks, query);
         }
         let wanted = parts[1..].join("/");
-        match { checks }.find(|check| check.name == wanted).map(|check| (check.fails)(self)) {
+        match { checks }.find(|check| check.name == wanted).map(|check| self.fails(check, endpoint)) {
             Some(None) => body::text(200, "ok"),
             Some(Some(why)) => body::text(500, format!("internal server error: {why}\n")),
             None => body::text(404, "404 page not found\n"),
@@ -90,11 +139,12 @@ impl Health {
         excluded.sort_unstable();
         excluded.dedup();
         let (mut lines, mut failed) = (String::new(), false);
-        for Check { name, fails, .. } in checks {
-            if let Some(at) = excluded.iter().position(|e| e == name) {
+        for check in checks {
+            let name = check.name;
+            if let Some(at) = excluded.iter().position(|e| *e == name) {
                 excluded.remove(at);
                 lines += &format!("[+]{name} excluded: ok\n");
-            } else if let Some(why) = fails(self) {
+            } else if let Some(why) = self.fails(check, endpoint) {
                 // the answer is public, the reason is not
                 tracing::warn!(check = name, why, "{endpoint} check failed");
                 failed = true;
@@ -136,6 +186,28 @@ mod tests {
         let code = response.status().as_u16();
         let text = response.into_body().collect().await.unwrap().to_bytes();
         format!("{code} {}", String::from_utf8_lossy(&text).trim_end())
+    }
+
+    #[tokio::test]
+    async fn what_checks_found_is_told() {
+        let health = Health::default();
+        check(&health, "readyz").await;
+        health.set_ready();
+        check(&health, "readyz?exclude=ping").await;
+        check(&health, "livez/ping").await;
+        let text = health.indicators().into_body().collect().await.unwrap().to_bytes();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        const STARTED: &str = "poststarthook/start-apiserver-admission-initializer";
+        for line in [
+            r#"kubernetes_healthcheck{name="ping",type="readyz"} 1"#.to_string(),
+            r#"kubernetes_healthcheck{name="ping",type="livez"} 1"#.into(),
+            format!(r#"kubernetes_healthcheck{{name="{STARTED}",type="readyz"}} 1"#),
+            r#"kubernetes_healthchecks_total{name="ping",status="success",type="readyz"} 1"#.into(),
+            format!(r#"kubernetes_healthchecks_total{{name="{STARTED}",status="error",type="readyz"}} 1"#),
+            format!(r#"kubernetes_healthchecks_total{{name="{STARTED}",status="success",type="readyz"}} 1"#),
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in {text}");
+        }
     }
 
     #[tokio::test]

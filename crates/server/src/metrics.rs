@@ -18,6 +18,8 @@ const SECONDS: &[f64] = &[
     0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0,
     45.0, 60.0,
 ];
+/// Prometheus' text form.
+pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The only component of this process that serves requests.
 const COMPONENT: &str = "apiserver";
 
@@ -209,7 +211,7 @@ impl Metrics {
         coracle_client::queue::render(&mut out);
         build(&mut out);
         process::render(self.start, &mut out);
-        body::typed(200, "text/plain; version=0.0.4; charset=utf-8", Bytes::from(out))
+        body::typed(200, MEDIA_TYPE, Bytes::from(out))
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod access;
 mod channels;
+mod idle;
 mod logs;
 mod metrics;
 mod port_forward;

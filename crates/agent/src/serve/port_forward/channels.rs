@@ -3,6 +3,7 @@
 use super::{Sink, Source, dial::Target, forward};
 use crate::serve::{
     channels::{Protocol, Received, goodbye},
+    idle::Activity,
     query::Query,
     upgrade::Socket,
 };
@@ -40,16 +41,20 @@ pub(super) async fn run(socket: Socket, protocol: Protocol, ports: Vec<u16>, tar
         connections.spawn(serve(target.clone(), port, channel, data, output.clone()));
     }
     drop(output);
+    let activity = Activity::new();
     loop {
         tokio::select! {
+            () = activity.ceased() => break,
             chunk = chunks.recv() => {
                 let Some((channel, data)) = chunk else { break };
+                activity.note();
                 if sink.send(protocol.message(channel, &data)).await.is_err() {
                     return;
                 }
             }
             message = incoming.next() => match message.map(|m| m.map(|m| protocol.read(m))) {
                 Some(Ok(Received::Data(channel, data))) => {
+                    activity.note();
                     if let Some(writer) = writers.get(&channel) {
                         let _ = writer.send(data).await;
                     }

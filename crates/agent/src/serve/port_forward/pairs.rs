@@ -1,7 +1,10 @@
 //! Port-forward over SPDY: each connection is a pair of streams with the same `requestID`, one for data, one for what went wrong.
 
 use super::{Sink, Source, dial::Target, forward};
-use crate::serve::spdy::{Connection, Stream, StreamReader, StreamWriter};
+use crate::serve::{
+    idle::Activity,
+    spdy::{Connection, Stream, StreamReader, StreamWriter},
+};
 use bytes::Bytes;
 use std::{collections::HashMap, io, time::Duration};
 use tokio::time::Instant;
@@ -45,8 +48,10 @@ struct Half {
 pub(super) async fn run(mut connection: Connection, target: Target) {
     let mut waiting: HashMap<String, Half> = HashMap::new();
     let mut pairs = tokio::task::JoinSet::new();
+    let activity = Activity::new();
     loop {
         let stream = tokio::select! {
+            () = activity.ceased() => return,
             stream = connection.accept() => match stream {
                 Some(stream) => stream,
                 None => return,
@@ -58,6 +63,7 @@ pub(super) async fn run(mut connection: Connection, target: Target) {
                 continue;
             }
         };
+        activity.note();
         let label = match Label::of(&stream) {
             Ok(label) => label,
             Err(error) => {
@@ -68,7 +74,7 @@ pub(super) async fn run(mut connection: Connection, target: Target) {
         match waiting.remove(&label.request) {
             Some(half) if half.data != label.data => {
                 let (data, error) = if label.data { (stream, half.stream) } else { (half.stream, stream) };
-                pairs.spawn(serve(target.clone(), label.port, data, error));
+                pairs.spawn(serve(target.clone(), label.port, data, error, activity.clone()));
             }
             // a second of a kind: the first stays, this one is reset
             Some(half) => drop(waiting.insert(label.request, half)),
@@ -87,18 +93,21 @@ async fn expiry(waiting: &HashMap<String, Half>) {
     }
 }
 
-struct Data(StreamReader);
+struct Data(StreamReader, Activity);
 
 impl Source for Data {
     async fn receive(&mut self) -> io::Result<Option<Bytes>> {
-        self.0.next().await.map_err(io::Error::other)
+        let next = self.0.next().await.map_err(io::Error::other);
+        self.1.note();
+        next
     }
 }
 
-struct Back(StreamWriter);
+struct Back(StreamWriter, Activity);
 
 impl Sink for Back {
     async fn send(&self, data: Bytes) -> io::Result<()> {
+        self.1.note();
         self.0.send(data).await.map_err(io::Error::other)
     }
 
@@ -108,14 +117,15 @@ impl Sink for Back {
 }
 
 /// One connection.
-async fn serve(target: Target, port: u16, data: Stream, error: Stream) {
+async fn serve(target: Target, port: u16, data: Stream, error: Stream, activity: Activity) {
     let (reader, writer) = (data.reader, data.writer);
     match target.connect(port).await {
         Ok(stream) => {
             let gone = reader.gone();
             // a client resets the data when it wants no more of them. That a pod breaks a connection off is between it and its client: said
             // as an error it would end all the others, too
-            let _ = gone.run_until_cancelled(forward(stream, Data(reader), Back(writer))).await;
+            let _ =
+                gone.run_until_cancelled(forward(stream, Data(reader, activity.clone()), Back(writer, activity))).await;
         }
         Err(message) => {
             tracing::debug!(message, "a port was not reached");

@@ -8,6 +8,7 @@ mod websocket;
 
 use super::{
     Body,
+    idle::Activity,
     pump::Block,
     query::Query,
     running,
@@ -186,12 +187,14 @@ async fn run(
     let ended = match session {
         Ok(mut session) => {
             let (stdin, resize) = (session.stdin.take(), session.resize.take());
+            let activity = Activity::new();
             tokio::select! {
-                ended = outward(&outlet, wanted, session) => match ended {
+                ended = outward(&outlet, wanted, session, &activity) => match ended {
                     Ok(ended) => ended,
                     Err(Gone) => return,
                 },
-                () = inward(&mut inlet, stdin, resize) => return,
+                () = inward(&mut inlet, stdin, resize, &activity) => return,
+                () = activity.ceased() => return,
                 () = outlet.keep_alive() => return,
             }
         }
@@ -209,18 +212,29 @@ async fn outward(
     outlet: &impl Outlet,
     wanted: Wanted,
     mut session: Session,
+    activity: &Activity,
 ) -> Result<coracle_runtime::Result<i32>, Gone> {
     let (stdout, stderr) = (session.stdout.take(), session.stderr.take());
-    tokio::try_join!(pump(stdout, Output::Stdout, outlet, wanted), pump(stderr, Output::Stderr, outlet, wanted))?;
+    tokio::try_join!(
+        pump(stdout, Output::Stdout, outlet, wanted, activity),
+        pump(stderr, Output::Stderr, outlet, wanted, activity)
+    )?;
     let lost = |_| Err(coracle_runtime::Error::Container("the process is gone".into()));
     Ok(session.exit.await.unwrap_or_else(lost))
 }
 
-async fn pump(source: Source, output: Output, outlet: &impl Outlet, wanted: Wanted) -> Result<(), Gone> {
+async fn pump(
+    source: Source,
+    output: Output,
+    outlet: &impl Outlet,
+    wanted: Wanted,
+    activity: &Activity,
+) -> Result<(), Gone> {
     let Some(mut source) = source else { return Ok(()) };
     let mut block = Block::default();
     // a stream that breaks has ended
     while let Ok(Some(data)) = block.read(&mut source).await {
+        activity.note();
         if wanted.output(output) {
             outlet.write(output, data).await?;
         }
@@ -233,8 +247,10 @@ async fn inward(
     inlet: &mut impl Inlet,
     mut stdin: Option<Box<dyn AsyncWrite + Send + Unpin>>,
     resize: Option<mpsc::Sender<TerminalSize>>,
+    activity: &Activity,
 ) {
     while let Some(input) = inlet.next().await {
+        activity.note();
         match input {
             Input::Data(data) => {
                 if let Some(pipe) = &mut stdin
