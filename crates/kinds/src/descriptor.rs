@@ -426,9 +426,9 @@ impl Kind {
         verdict
     }
 
-    /// What is said to who uses a version that is to go; `None`: it is to stay.
-    pub fn deprecation(&self) -> Option<String> {
-        crate::lifecycle::warning(&self.resource)
+    /// When it is to go, and what comes instead; `None`: it is to stay.
+    pub fn deprecation(&self) -> Option<crate::lifecycle::Deprecation> {
+        crate::lifecycle::of(&self.resource)
     }
 
     /// Whether deletion has to wait for something other than `metadata.finalizers`.

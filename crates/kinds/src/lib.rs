@@ -13,7 +13,7 @@ pub mod column;
 pub mod descriptor;
 pub mod fields;
 pub(crate) mod go;
-mod lifecycle;
+pub mod lifecycle;
 pub mod made;
 mod names;
 mod place;

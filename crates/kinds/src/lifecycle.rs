@@ -35,11 +35,20 @@ const fn stable(beta: &'static str, stable: &'static str, kind: &'static str) ->
     (beta, kind, 37, Some(40), Some((stable, kind)))
 }
 
-/// What is said to who uses a version that is to go.
-pub(crate) fn warning(resource: &Resource) -> Option<String> {
+/// A version that is to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deprecation {
+    /// What is said to who uses it.
+    pub warning: String,
+    /// The release without it, `1.40`; empty if that is open.
+    pub removed: String,
+}
+
+/// Whether a version is to go.
+pub(crate) fn of(resource: &Resource) -> Option<Deprecation> {
     let version = resource.api_version();
-    let of = |(at, kind, ..): &&Entry| *at == version && *kind == resource.kind;
-    let (_, kind, since, gone, instead) = ENTRIES.iter().find(of)?;
+    let same = |(at, kind, ..): &&Entry| *at == version && *kind == resource.kind;
+    let (_, kind, since, gone, instead) = ENTRIES.iter().find(same)?;
     let mut said = format!("{version} {kind} is deprecated in v1.{since}+");
     if let Some(gone) = gone {
         said.push_str(&format!(", unavailable in v1.{gone}+"));
@@ -47,7 +56,7 @@ pub(crate) fn warning(resource: &Resource) -> Option<String> {
     if let Some((version, kind)) = instead {
         said.push_str(&format!("; use {version} {kind}"));
     }
-    Some(said)
+    Some(Deprecation { warning: said, removed: gone.map(|gone| format!("1.{gone}")).unwrap_or_default() })
 }
 
 #[cfg(test)]
@@ -61,7 +70,7 @@ mod tests {
             let served = kinds.iter().any(|k| k.resource.api_version() == *version && k.resource.kind == *kind);
             assert!(served, "{version} {kind}");
         }
-        let said = |group, version, plural| crate::find(group, version, plural).and_then(crate::Kind::deprecation);
+        let said = |group, version, plural| crate::find(group, version, plural)?.deprecation().map(|d| d.warning);
         for (group, version, plural, expected) in [
             ("", "v1", "pods", None),
             ("", "v1", "componentstatuses", Some("v1 ComponentStatus is deprecated in v1.19+")),

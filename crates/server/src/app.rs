@@ -108,11 +108,13 @@ async fn go(
     query: Query,
     takes: Takes,
 ) -> Result<Response<Body>> {
-    let user = authenticate(&app, &peer, request.headers())?;
+    let (bearer, odd) = bearer(request.headers());
+    let user = authenticate(&app, &peer, request.headers(), bearer)?;
     let user = auth::impersonate(&*app.auth.authorizer, user, request.headers())?;
     authorize(&app, &user, &info, &query)?;
     let (headers, method) = (request.headers().clone(), request.method().clone());
     let ask = Ask { info, query, headers, takes, method, caller: Caller::new(user), peer: peer.address };
+    ask.caller.warn(odd);
     let long = is_long(&ask);
     let work = dispatch(&app, &ask, request);
     let outcome = if long {
@@ -136,13 +138,21 @@ fn is_long(ask: &Ask) -> bool {
         || matches!(ask.info.subresource.as_str(), "log" | "exec" | "attach" | "portforward" | "proxy")
 }
 
-fn authenticate(app: &App, peer: &Peer, headers: &HeaderMap) -> Result<User> {
-    let bearer = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|v| v.to_str().ok())
-        .and_then(|v| v.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, token)| token.trim());
+/// The token in the headers, and what is odd about how it stands there.
+fn bearer(headers: &HeaderMap) -> (Option<&str>, Option<String>) {
+    let said = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).unwrap_or_default().trim();
+    let mut parts = said.splitn(3, ' ');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(scheme), Some(token), more) if scheme.eq_ignore_ascii_case("bearer") => {
+            let why = "the provided Authorization header contains extra space before the bearer token, and is ignored";
+            let odd = (token.is_empty() && more.is_some()).then(|| why.to_string());
+            (Some(token).filter(|token| !token.is_empty()), odd)
+        }
+        _ => (None, None),
+    }
+}
+
+fn authenticate(app: &App, peer: &Peer, headers: &HeaderMap, bearer: Option<&str>) -> Result<User> {
     // browsers cannot set headers on WebSockets; the token then is a subprotocol
     let protocol = headers
         .get("sec-websocket-protocol")

@@ -5,7 +5,7 @@
 
 use crate::{custom::Custom, runtime_config::RuntimeConfig, storage};
 use coracle_api::{Object, Resource, Result, Status, schema::Type};
-use coracle_kinds::SharedKind;
+use coracle_kinds::{SharedKind, lifecycle::Deprecation};
 use parking_lot::RwLock;
 use serde_json::Value;
 use std::{
@@ -25,8 +25,8 @@ pub struct Served {
     pub bucket: String,
     /// What it has if it is a custom resource.
     pub custom: Option<Custom>,
-    /// What is said to who uses it, if it is to go.
-    pub deprecation: Option<String>,
+    /// When it is to go, if it is.
+    pub deprecation: Option<Deprecation>,
     /// Cancelled when the kind is no longer served, or served in another way.
     pub over: CancellationToken,
 }

@@ -106,6 +106,7 @@ pub struct Metrics {
     current: Family<Gauge>,
     long: Family<Gauge>,
     watch_events: Family<Counter>,
+    deprecated: Family<Gauge>,
     start: f64,
 }
 
@@ -141,6 +142,12 @@ impl Default for Metrics {
                 "apiserver_watch_events_total",
                 "Number of events sent in watch clients",
                 &["group", "version", "resource"],
+                (),
+            ),
+            deprecated: Family::new(
+                "apiserver_requested_deprecated_apis",
+                "Gauge of deprecated APIs that have been requested, broken out by API group, version, resource, subresource, and removed_release.",
+                &["group", "version", "resource", "subresource", "removed_release"],
                 (),
             ),
             start: process::started(),
@@ -198,6 +205,12 @@ impl Metrics {
         self.watch_events.with(&[&info.group, &info.version, &info.resource])
     }
 
+    /// Notes that a version was used that is to go, in the release `removed` if that is known.
+    pub fn deprecated(&self, info: &RequestInfo, removed: &str) {
+        let RequestInfo { group, version, resource, subresource, .. } = info;
+        self.deprecated.with(&[group, version, resource, subresource, removed]).set(1);
+    }
+
     /// The whole text.
     pub fn render(&self, registry: &Registry) -> Response<Body> {
         let mut out = String::with_capacity(64 << 10);
@@ -206,6 +219,7 @@ impl Metrics {
         self.durations.render(&mut out);
         self.requests.render(&mut out);
         self.watch_events.render(&mut out);
+        self.deprecated.render(&mut out);
         objects(registry, &mut out);
         codec(&mut out);
         coracle_client::queue::render(&mut out);

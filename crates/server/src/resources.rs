@@ -48,8 +48,10 @@ pub async fn serve(app: &Arc<App>, ask: &Ask, request: Request<Incoming>) -> Res
         return Err(not_served());
     }
     let target = Target { served: &served, namespace, name: path_name(ask), subresource: &info.subresource };
-    ask.caller.warn(served.deprecation.clone());
-    ask.caller.warn(served.custom.as_ref().and_then(|c| c.of()?.warning.clone()));
+    if !info.subresource.is_empty() && served.kind.subresource(&info.subresource).is_none() {
+        return Err(not_served());
+    }
+    tell_deprecation(app, ask, &served);
     if !info.subresource.is_empty() {
         return subresource(app, ask, target, request).await;
     }
@@ -70,6 +72,18 @@ pub async fn serve(app: &Arc<App>, ask: &Ask, request: Request<Incoming>) -> Res
         "delete" => delete(app, ask, target, request).await,
         "deletecollection" => delete_collection(app, ask, target, request).await,
         _ => Err(Status::method_not_allowed()),
+    }
+}
+
+/// Who uses a version that is to go hears of it.
+fn tell_deprecation(app: &App, ask: &Ask, served: &Served) {
+    if let Some(deprecation) = &served.deprecation {
+        ask.caller.warn([deprecation.warning.clone()]);
+        app.metrics.deprecated(&ask.info, &deprecation.removed);
+    }
+    if let Some(warning) = served.custom.as_ref().and_then(|c| c.of()?.warning.clone()) {
+        ask.caller.warn([warning]);
+        app.metrics.deprecated(&ask.info, "");
     }
 }
 

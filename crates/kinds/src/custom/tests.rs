@@ -9,7 +9,7 @@ use std::sync::Arc;
 fn definition() -> Value {
     let schema = json!({"type": "object", "properties": {
         "spec": {"type": "object", "properties": {
-            "replicas": {"type": "integer", "default": 1, "maximum": 5}, "color": {"type": "string"},
+            "replicas": {"type": "integer", "default": 1, "maximum": 5}, "color": {"type": "string", "x-kubernetes-validations": [{"rule": "self != 'bad'", "message": "is bad"}]},
             "fixed": {"type": "string", "x-kubernetes-validations": [{"rule": "self == oldSelf", "message": "must stay"}]},
         }},
         "status": {"type": "object", "properties": {"replicas": {"type": "integer"}, "selector": {"type": "string"}, "conditions": {
@@ -126,4 +126,30 @@ fn parts_are_written_apart() {
     let errors: Vec<String> =
         kind.validate_update(&changed, &old, Part::Main).iter().map(ToString::to_string).collect();
     assert_eq!(errors, ["spec.fixed: Invalid value: \"b\": must stay"]);
+}
+
+#[test]
+fn what_was_wrong_before_is_warned_of() {
+    let kind = kind("v1");
+    let of = |color: &str, replicas: i32| object(json!({"color": color, "replicas": replicas}), json!({}));
+    const BAD: &str = "spec.color: Invalid value: \"bad\": is bad";
+    let none: [&str; 0] = [];
+    for (old, new, errors, tolerated) in [
+        (of("red", 1), of("red", 2), &none[..], &none[..]),
+        (of("red", 1), of("bad", 1), &[BAD], &none),
+        (of("bad", 1), of("bad", 2), &none, &[BAD]),
+        (of("bad", 1), of("red", 1), &none, &none),
+    ] {
+        let verdict = kind.judge_update(&new, &old, Part::Main);
+        let shown = |found: &[coracle_api::FieldError]| found.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(
+            (shown(&verdict.errors), shown(&verdict.tolerated)),
+            (shown_as(errors), shown_as(tolerated)),
+            "{new}"
+        );
+    }
+}
+
+fn shown_as(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(ToString::to_string).collect()
 }

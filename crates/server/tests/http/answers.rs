@@ -87,6 +87,12 @@ fn writers_are_warned_of_what_is_accepted() {
         }
         let map = world.get(&format!("{MAPS}/a"), JSON).await.json();
         assert_eq!(map["metadata"]["ownerReferences"], json!([owner]));
+        let metrics = world.get("/metrics", "").await;
+        let counted = r#"apiserver_requested_deprecated_apis{group="",version="v1",resource="endpoints",subresource="",removed_release=""} 1"#;
+        assert!(String::from_utf8_lossy(&metrics.body).lines().any(|line| line == counted));
+        let spaced = world.send("GET", "/version", &[("authorization", "Bearer  token")], "").await;
+        let said = "the provided Authorization header contains extra space before the bearer token, and is ignored";
+        assert_eq!((spaced.code, warnings(&spaced)), (200, vec![said.to_string()]));
     });
 }
 
@@ -136,18 +142,10 @@ fn subresources_take_and_give_what_others_do() {
         world.create(DEPLOYMENTS, &deployment("web", &json!({}))).await;
         let scale = format!("{DEPLOYMENTS}/web/scale");
         let table = world.get(&scale, "application/json;as=Table;v=v1;g=meta.k8s.io").await.json();
-        let columns: Vec<&Value> = table["columnDefinitions"].as_array().unwrap().iter().map(|c| &c["name"]).collect();
+        let columns = table["columnDefinitions"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap());
         assert_eq!(
-            (&table["kind"], columns),
-            (
-                &json!("Table"),
-                vec!["Name", "Desired", "Available", "Age"]
-                    .iter()
-                    .map(|n| json!(n))
-                    .collect::<Vec<_>>()
-                    .iter()
-                    .collect()
-            )
+            (&table["kind"], columns.collect::<Vec<_>>().join(" ")),
+            (&json!("Table"), "Name Desired Available Age".into())
         );
         assert_eq!(table["rows"][0]["cells"].as_array().unwrap()[..3], [json!("web"), json!(1), json!(0)]);
         let partial = world.get(&scale, "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io").await.json();
