@@ -2,6 +2,7 @@
 //!
 //! Invariants: no I/O, no clock of its own, no knowledge of a particular kind. An [`Object`] is encoded once.
 
+mod beside;
 pub mod codec;
 pub mod go;
 pub mod jsonpath;

@@ -4,17 +4,17 @@
 //! store's writer gives it, so writing starts from a [`Draft`], which is the object's bytes with a gap for that number.
 
 use crate::{
+    beside::Beside,
     codec,
     protobuf::{self, Message},
     schema::Type,
     status::{Result, Status},
 };
 use bytes::Bytes;
-use coracle_base::Memo;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
-use std::{any::Any, collections::BTreeMap, fmt, sync::Arc};
+use serde_json::{Value, value::RawValue};
+use std::{borrow::Cow, collections::BTreeMap, fmt, ops::Range, sync::Arc};
 
 /// The parsed header of an object: what generic code decides by.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -81,11 +81,16 @@ pub struct Object {
     meta: Meta,
     revision: u64,
     json: Bytes,
-    view: Memo<Arc<dyn Any + Send + Sync>>,
-    protobuf: Memo<Message>,
+    /// Where the member `managedFields` stands in it, with one comma: no typed view wants it, and it is a good part of an object.
+    books: Range<usize>,
+    beside: Arc<Beside>,
 }
 
 impl Object {
+    fn new(meta: Meta, revision: u64, json: Vec<u8>, books: Range<usize>) -> Self {
+        Self { meta, revision, json: json.into(), books, beside: Arc::default() }
+    }
+
     /// Reads an object from its JSON. `metadata.resourceVersion` must be a number if it is there (revision 0 if not).
     pub fn from_json(json: Bytes) -> Result<Self> {
         #[derive(Deserialize)]
@@ -94,21 +99,24 @@ impl Object {
             metadata: Meta,
         }
         #[derive(Deserialize)]
-        struct Version {
-            #[serde(default)]
-            metadata: Inner,
+        struct Rest<'a> {
+            #[serde(borrow, default)]
+            metadata: Inner<'a>,
         }
         #[derive(Deserialize, Default)]
-        struct Inner {
-            #[serde(rename = "resourceVersion", default)]
+        #[serde(rename_all = "camelCase", default)]
+        struct Inner<'a> {
             resource_version: String,
+            #[serde(borrow)]
+            managed_fields: Option<&'a RawValue>,
         }
         codec::parsed();
         let bad = |e: serde_json::Error| Status::bad_request(format!("the object is not valid JSON: {e}"));
         let header: Header = serde_json::from_slice(&json).map_err(bad)?;
-        let version: Version = serde_json::from_slice(&json).map_err(bad)?;
-        let revision = version.metadata.resource_version.parse().unwrap_or(0);
-        Ok(Self { meta: header.metadata, revision, json, view: Memo::default(), protobuf: Memo::default() })
+        let rest: Rest = serde_json::from_slice(&json).map_err(bad)?;
+        let revision = rest.metadata.resource_version.parse().unwrap_or(0);
+        let books = rest.metadata.managed_fields.map_or(0..0, |books| member(&json, books.get()));
+        Ok(Self { meta: header.metadata, revision, json, books, beside: Arc::default() })
     }
 
     /// Encodes a value; for objects that do not come from the store (clients, tests).
@@ -137,50 +145,82 @@ impl Object {
         serde_json::from_slice(&self.json).unwrap_or(Value::Null)
     }
 
-    /// The typed view, decoded on first use and kept. Ask one object for one type only; another type is decoded anew.
+    /// The typed view, decoded on first use and kept while it is used. It has no `managedFields`. Ask one object for one type only; another
+    /// type is decoded anew.
     ///
     /// # Errors
     /// When the stored object does not decode as `T`.
     pub fn view<T: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<T>> {
-        if let Some(kept) = self.view.get()
+        self.beside.touch();
+        if let Some(kept) = self.beside.view.get()
             && let Ok(view) = kept.downcast::<T>()
         {
             return Ok(view);
         }
         codec::parsed();
-        let view: Arc<T> = Arc::new(serde_json::from_slice(&self.json).map_err(|e| {
+        let json = self.without_books();
+        let view: Arc<T> = Arc::new(serde_json::from_slice(&json).map_err(|e| {
             Status::internal(format!("{}/{} does not decode: {e}", self.meta.namespace, self.meta.name))
         })?);
         // somebody else may have been faster: then that one is shared
-        Ok(self.view.keep(view.clone()).downcast::<T>().unwrap_or(view))
+        let kept = self.beside.view.keep(view.clone()).downcast::<T>().unwrap_or_else(|_| view.clone());
+        if Arc::ptr_eq(&kept, &view) {
+            self.beside.grown(json.len() * VIEW_WEIGHT);
+        }
+        Ok(kept)
     }
 
-    /// The protobuf form, encoded on first use and kept. Ask one object for one type only.
+    fn without_books(&self) -> Cow<'_, [u8]> {
+        if self.books.is_empty() {
+            return Cow::Borrowed(&self.json);
+        }
+        Cow::Owned([&self.json[..self.books.start], &self.json[self.books.end..]].concat())
+    }
+
+    /// The protobuf form, encoded on first use and kept while it is used. Ask one object for one type only.
     ///
     /// # Errors
     /// When the object is not what its type says.
     pub fn protobuf(&self, of: Type<'_>) -> Result<Message> {
-        match self.protobuf.get() {
-            Some(kept) => Ok(kept),
-            None => Ok(self.protobuf.keep(protobuf::encode(&self.value(), of)?)),
+        self.beside.touch();
+        if let Some(kept) = self.beside.protobuf.get() {
+            return Ok(kept);
         }
+        let made = self.beside.protobuf.keep(protobuf::encode(&self.value(), of)?);
+        self.beside.grown(made.envelope().len());
+        Ok(made)
     }
 
     /// Something else made from this version, kept beside it in place of a typed view: made on first use and shared.
     pub fn derived<T: Send + Sync + 'static>(&self, make: impl FnOnce() -> T) -> Arc<T> {
-        if let Some(kept) = self.view.get()
+        if let Some(kept) = self.beside.view.get()
             && let Ok(derived) = kept.downcast::<T>()
         {
             return derived;
         }
         let derived = Arc::new(make());
-        self.view.keep(derived.clone()).downcast::<T>().unwrap_or(derived)
+        self.beside.view.keep(derived.clone()).downcast::<T>().unwrap_or(derived)
     }
 
-    /// Keeps neither typed view nor protobuf form from now on: for a version that is history, and weighs several times its bytes with them.
+    /// Keeps neither typed view nor protobuf form from now on: for a version that is history.
     pub fn forget_views(&self) {
-        self.view.let_go();
-        self.protobuf.let_go();
+        self.beside.let_go();
+    }
+}
+
+/// How much more memory a typed view takes than its text.
+const VIEW_WEIGHT: usize = 4;
+
+/// Where the member `managedFields` with this very value stands in `json`, with one comma; nowhere if it is not written as we write it.
+fn member(json: &[u8], value: &str) -> Range<usize> {
+    const NAME: &[u8] = b"\"managedFields\":";
+    let start = (value.as_ptr() as usize).saturating_sub(json.as_ptr() as usize);
+    let Some(head) = json.get(..start).and_then(|head| head.strip_suffix(NAME)) else { return 0..0 };
+    let end = start + value.len();
+    match (head.last(), json.get(end)) {
+        (_, Some(b',')) => head.len()..end + 1,
+        (Some(b','), _) => head.len() - 1..end,
+        _ => 0..0,
     }
 }
 
@@ -196,6 +236,7 @@ pub struct Draft {
     meta: Meta,
     bytes: Vec<u8>,
     gap: usize,
+    books: Range<usize>,
 }
 
 impl Draft {
@@ -211,7 +252,7 @@ impl Draft {
             .map_err(|e| Status::bad_request(format!("metadata cannot be decoded: {e}")))?;
         codec::encoded();
         let mut bytes = Vec::with_capacity(1024);
-        let mut gap = 0;
+        let (mut gap, mut books) = (0, 0..0);
         let mut sep = b'{';
         for (key, field) in top {
             bytes.push(std::mem::replace(&mut sep, b','));
@@ -225,9 +266,14 @@ impl Draft {
             let mut sep = b'{';
             for (key, field) in metadata.iter().filter(|(k, _)| k.as_str() < "resourceVersion") {
                 bytes.push(std::mem::replace(&mut sep, b','));
+                let start = bytes.len();
                 put(&mut bytes, key)?;
                 bytes.push(b':');
                 put(&mut bytes, field)?;
+                if key == "managedFields" {
+                    // the revision follows it, so there will be a comma
+                    books = start..bytes.len() + 1;
+                }
             }
             bytes.push(sep);
             bytes.extend_from_slice(REVISION_MEMBER);
@@ -242,7 +288,7 @@ impl Draft {
             bytes.push(b'}');
         }
         bytes.push(b'}');
-        Ok(Self { meta, bytes, gap })
+        Ok(Self { meta, bytes, gap, books })
     }
 
     /// The header.
@@ -257,7 +303,7 @@ impl Draft {
         json.extend_from_slice(&self.bytes[..self.gap]);
         json.extend_from_slice(digits.as_bytes());
         json.extend_from_slice(&self.bytes[self.gap..]);
-        Object { meta: self.meta, revision, json: json.into(), view: Memo::default(), protobuf: Memo::default() }
+        Object::new(self.meta, revision, json, self.books)
     }
 
     /// The object as it would be created: it has no revision, because it was not written.
@@ -274,7 +320,7 @@ impl Draft {
             (_, Some(b',')) => json.extend_from_slice(&tail[1..]),
             _ => json.extend_from_slice(tail),
         }
-        Object { meta: self.meta, revision: 0, json: json.into(), view: Memo::default(), protobuf: Memo::default() }
+        Object::new(self.meta, 0, json, 0..0)
     }
 }
 
@@ -317,6 +363,34 @@ mod tests {
             assert_eq!(object.json(), &serde_json::to_vec(&value).unwrap());
             let read = Object::from_json(object.json().clone()).unwrap();
             assert_eq!((read.revision(), read.meta()), (42, object.meta()));
+        }
+    }
+
+    #[test]
+    fn typed_views_have_no_books_and_all_the_rest() {
+        // what others wrote is only looked at as far as it is written as we write it: with a comma, without spaces
+        for (metadata, spaced, cut) in [
+            (json!({"managedFields": [{"manager": "x", "fieldsV1": {"f:a": {}}}]}), false, false),
+            (json!({"managedFields": [], "name": "a"}), false, true),
+            (json!({"labels": {"a": "b"}, "managedFields": [{}]}), false, true),
+            (json!({"labels": {"a": "b"}, "managedFields": [{}], "name": "a", "uid": "u"}), false, true),
+            (json!({"labels": {"a": "b"}, "name": "a"}), false, false),
+            (json!({"labels": {"a": "b"}, "managedFields": [{}], "name": "a", "uid": "u"}), true, false),
+        ] {
+            let mut value = json!({"kind": "ConfigMap", "metadata": metadata, "z": 1});
+            let sealed = Draft::new(&value).unwrap().seal(42);
+            let read = Object::from_json(sealed.json().clone()).unwrap();
+            let text = if spaced { serde_json::to_string_pretty(&value).unwrap() } else { value.to_string() };
+            let given = Object::from_json(text.into()).unwrap();
+            assert_eq!(!given.books.is_empty(), cut, "{metadata}");
+            if cut {
+                value["metadata"].as_object_mut().unwrap().remove("managedFields");
+            }
+            assert_eq!(*given.view::<Value>().unwrap(), value);
+            value["metadata"]["resourceVersion"] = json!("42");
+            value["metadata"].as_object_mut().unwrap().remove("managedFields");
+            assert_eq!(*sealed.view::<Value>().unwrap(), value);
+            assert_eq!(*read.view::<Value>().unwrap(), value);
         }
     }
 }

@@ -354,19 +354,31 @@ impl Path {
     /// `self.field`.
     #[must_use]
     pub fn field(&self, field: &str) -> Self {
-        if self.0.is_empty() { Self(field.to_string()) } else { Self(format!("{}.{field}", self.0)) }
+        if self.0.is_empty() { Self::root(field) } else { self.and([".", field, ""]) }
     }
 
     /// `self[index]`.
     #[must_use]
     pub fn index(&self, index: usize) -> Self {
-        Self(format!("{}[{index}]", self.0))
+        const SMALL: &str = "0123456789";
+        match SMALL.get(index..=index) {
+            Some(digit) => self.key(digit),
+            None => self.key(&index.to_string()),
+        }
     }
 
     /// `self[key]`.
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
-        Self(format!("{}[{key}]", self.0))
+        self.and(["[", key, "]"])
+    }
+
+    // rules name every field that they look at: this is worth more than `format!`
+    fn and(&self, parts: [&str; 3]) -> Self {
+        let mut path = String::with_capacity(self.0.len() + parts.iter().map(|p| p.len()).sum::<usize>());
+        path.push_str(&self.0);
+        parts.iter().for_each(|part| path.push_str(part));
+        Self(path)
     }
 }
 

@@ -37,6 +37,16 @@ impl<T: Clone> Memo<T> {
         value
     }
 
+    /// Keeps the value no longer; the next one is kept again.
+    pub fn forget(&self) {
+        let mut state = self.0.write();
+        if matches!(*state, State::Kept(_)) {
+            let _gone = std::mem::replace(&mut *state, State::Empty);
+            // the value ends when nobody is kept waiting for it
+            drop(state);
+        }
+    }
+
     /// Keeps no value from now on.
     pub fn let_go(&self) {
         *self.0.write() = State::LetGo;
@@ -52,7 +62,11 @@ mod tests {
         let memo = Memo::default();
         assert_eq!(memo.get(), None);
         assert_eq!((memo.keep(1), memo.keep(2), memo.get()), (1, 1, Some(1)));
+        memo.forget();
+        assert_eq!((memo.get(), memo.keep(2), memo.get()), (None, 2, Some(2)));
         memo.let_go();
         assert_eq!((memo.get(), memo.keep(3), memo.get()), (None, 3, None));
+        memo.forget();
+        assert_eq!((memo.keep(4), memo.get()), (4, None));
     }
 }

@@ -93,9 +93,17 @@ pub fn list(
         Form::Partial => return Err(no_such_form("PartialObjectMetadata", "a list", served, "List")),
         Form::PartialList => partial_list(accepted, served, metadata, items)?,
         Form::Object | Form::Discovery => match accepted.syntax {
-            Syntax::Json => json_list(served, metadata, items)?.into(),
+            Syntax::Json => {
+                let list = JsonList::new(served, metadata, items)?;
+                if !ask.takes.gzip && !ask.takes.pretty && body::is_large(list.length) {
+                    let length = list.length;
+                    return Ok(body::with(200, accepted.syntax.media_type(), body::gathered(length, list.parts())));
+                }
+                list.whole()
+            }
             Syntax::Yaml => {
-                let list = serde_json::from_slice(&json_list(served, metadata, items)?).map_err(Status::internal)?;
+                let json = JsonList::new(served, metadata, items)?.whole();
+                let list = serde_json::from_slice(&json).map_err(Status::internal)?;
                 yaml_write::write(&list).into()
             }
             Syntax::Protobuf => {
@@ -110,25 +118,41 @@ pub fn list(
     Ok(send(&ask.takes, 200, accepted.syntax, bytes))
 }
 
-/// The objects' bytes, one after the other.
-fn json_list(served: &Served, metadata: &Value, items: &[Arc<Object>]) -> Result<Vec<u8>> {
-    let size: usize = items.iter().map(|o| o.json().len() + 1).sum();
-    let mut out = Vec::with_capacity(size + 256);
-    let (kind, version) = (&served.kind.list_kind, served.resource.api_version());
-    let head = format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{version}\",\"metadata\":{metadata},\"items\":[");
-    out.extend_from_slice(head.as_bytes());
-    for (i, object) in items.iter().enumerate() {
-        if i > 0 {
-            out.push(b',');
-        }
-        if served.is_native() {
-            out.extend_from_slice(object.json());
+/// A list in JSON: the objects' bytes, one after the other.
+struct JsonList {
+    head: Bytes,
+    items: Vec<Bytes>,
+    length: usize,
+}
+
+const LIST_TAIL: &[u8] = b"]}\n";
+
+impl JsonList {
+    fn new(served: &Served, metadata: &Value, items: &[Arc<Object>]) -> Result<Self> {
+        let (kind, version) = (&served.kind.list_kind, served.resource.api_version());
+        let head = format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{version}\",\"metadata\":{metadata},\"items\":[");
+        let items: Vec<Bytes> = if served.is_native() {
+            items.iter().map(|o| o.json().clone()).collect()
         } else {
-            out.extend_from_slice(served.present(object)?.json());
-        }
+            items.iter().map(|o| Ok(served.present(o)?.json().clone())).collect::<Result<_>>()?
+        };
+        let commas = items.len().saturating_sub(1);
+        let length = head.len() + items.iter().map(Bytes::len).sum::<usize>() + commas + LIST_TAIL.len();
+        Ok(Self { head: head.into(), items, length })
     }
-    out.extend_from_slice(b"]}\n");
-    Ok(out)
+
+    /// All of it, piece by piece.
+    fn parts(self) -> impl Iterator<Item = Bytes> + Send + Unpin {
+        let comma = |at| Bytes::from_static(if at == 0 { b"" } else { b"," });
+        let items = self.items.into_iter().enumerate().flat_map(move |(at, item)| [comma(at), item]);
+        std::iter::once(self.head).chain(items).chain(std::iter::once(Bytes::from_static(LIST_TAIL)))
+    }
+
+    fn whole(self) -> Bytes {
+        let mut out = Vec::with_capacity(self.length);
+        self.parts().for_each(|part| out.extend_from_slice(&part));
+        out.into()
+    }
 }
 
 /// A Scale, which may be wanted as a table or as metadata.

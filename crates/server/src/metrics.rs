@@ -245,7 +245,7 @@ fn objects(registry: &Registry, out: &mut String) {
     let kinds = registry.catalog.kinds();
     for served in kinds.all().filter(|s| s.kind.is_stored() && s.is_native()) {
         let name = (served.resource.group.to_string(), served.resource.plural.to_string());
-        counts.entry(name).or_insert_with(|| snapshot.range(&served.prefix(""), "").count());
+        counts.entry(name).or_insert_with(|| snapshot.count(&served.prefix("")));
     }
     heading(
         out,

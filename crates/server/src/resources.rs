@@ -16,7 +16,7 @@ use crate::{
     options, proxy,
     registry::{Change, Deleted, Target, list::too_large, meta},
     table::Include,
-    watch::{self, Watch},
+    watch::{self, Travel, Watch},
 };
 use bytes::Bytes;
 use coracle_api::{
@@ -209,10 +209,16 @@ fn start_watch(
         want.selection = want.selection.only(&ask.info.name);
     }
     let teller = Teller::new(served, accepted, Include::parse(ask.query.get("includeObject"))?);
+    let to_socket = websocket::asked(&ask.headers);
+    let travel = if to_socket { Travel::Alone } else { Travel::Together };
     let frames: body::Pieces = match Watch::begin(&app.registry.store, want, app.stop.clone()) {
         Ok(watch) => {
             let sent = app.metrics.watched(&ask.info);
-            Box::pin(watch::told(watch, teller).inspect(move |_| sent.increment()))
+            let told = watch::told(watch, teller, travel).map(move |told| {
+                sent.add(told.frames);
+                told.bytes
+            });
+            Box::pin(told)
         }
         // as upstream's watch cache: the watch begins, and says that it cannot go on
         Err(status) => {
@@ -220,7 +226,7 @@ fn start_watch(
             Box::pin(futures::stream::iter([frame]))
         }
     };
-    if websocket::asked(&ask.headers) {
+    if to_socket {
         let labels = Labels::of(&ask.info, &ask.method, false, &app.registry.catalog);
         let framing = if accepted.syntax == Syntax::Protobuf { websocket::binary } else { websocket::text };
         return websocket::accept(request, frames, framing, app.metrics.running(&labels));

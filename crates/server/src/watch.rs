@@ -9,19 +9,21 @@ use crate::{
     registry::list::too_large,
     storage::{Kept, Snapshot, Store},
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use coracle_api::{FieldSelector, LabelSelector, Object, Result, Status};
 use coracle_client::WatchEvent;
 use coracle_store::{Event, Watcher};
 use futures::{Stream, stream};
-use std::{collections::VecDeque, sync::Arc, time::Duration};
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use std::{collections::VecDeque, pin::Pin, sync::Arc, time::Duration};
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// How often a watcher that asked for them hears of progress.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// Changes taken from the log at once.
 const BATCH: usize = 256;
+/// Frames that are ready together are sent together, up to about so many bytes.
+const TOGETHER: usize = 64 << 10;
 
 /// Which objects of a collection are meant.
 #[derive(Clone)]
@@ -197,6 +199,10 @@ pub struct Watch {
     next_bookmark: Instant,
     stop: CancellationToken,
     over: bool,
+    // what a watch waits for all its life is registered once
+    stopped: Pin<Box<WaitForCancellationFutureOwned>>,
+    unserved: Pin<Box<WaitForCancellationFutureOwned>>,
+    timer: Pin<Box<Sleep>>,
 }
 
 impl Watch {
@@ -223,9 +229,13 @@ impl Watch {
             ready.push_back(Item::Bookmark(snapshot.revision(), Existing::End));
         }
         let now = Instant::now();
+        let (ends, next_bookmark) = (now + want.timeout, now + BOOKMARK_EVERY);
         Ok(Self {
-            ends: now + want.timeout,
-            next_bookmark: now + BOOKMARK_EVERY,
+            ends,
+            next_bookmark,
+            stopped: Box::pin(stop.clone().cancelled_owned()),
+            unserved: Box::pin(want.selection.served.over.clone().cancelled_owned()),
+            timer: Box::pin(tokio::time::sleep_until(ends.min(next_bookmark))),
             want,
             watcher,
             ready,
@@ -256,12 +266,13 @@ impl Watch {
                         return Some(Item::Error(too_old(self.watcher.revision(), self.watcher.revision())));
                     }
                 },
-                () = self.stop.cancelled() => return None,
-                () = self.want.selection.served.over.cancelled() => return None,
-                () = tokio::time::sleep_until(self.ends.min(self.next_bookmark)) => {
+                () = &mut self.stopped => return None,
+                () = &mut self.unserved => return None,
+                () = &mut self.timer => {
                     let now = Instant::now();
                     self.over = now >= self.ends;
                     self.next_bookmark = now + BOOKMARK_EVERY;
+                    self.timer.as_mut().reset(self.ends.min(self.next_bookmark));
                     if self.want.bookmarks {
                         return Some(Item::Bookmark(self.watcher.revision(), Existing::No));
                     }
@@ -298,16 +309,51 @@ fn change(selection: &Selection, event: &Event<Kept>) -> Option<Item> {
     Some(Item::Change(kind, object, Source::Log(frames)))
 }
 
+/// Frames on their way to one watcher.
+pub struct Told {
+    /// One frame after the other.
+    pub bytes: Bytes,
+    /// How many.
+    pub frames: u64,
+}
+
+/// How frames travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Travel {
+    /// Each by itself: they are messages.
+    Alone,
+    /// Those that are ready together are one piece, and so one write.
+    Together,
+}
+
 /// The watch as frames.
-pub fn told(watch: Watch, teller: Teller) -> impl Stream<Item = Bytes> + Send {
-    stream::unfold((watch, teller), |(mut watch, mut teller)| async move {
+pub fn told(watch: Watch, teller: Teller, travel: Travel) -> impl Stream<Item = Told> + Send {
+    stream::unfold((watch, teller), move |(mut watch, mut teller)| async move {
         let item = watch.next().await?;
-        let item = teller.load(item).await.unwrap_or_else(|status| {
-            watch.over = true;
-            Item::Error(status)
-        });
-        Some((teller.tell(item), (watch, teller)))
+        let first = tell(&mut watch, &mut teller, item).await;
+        if travel == Travel::Alone || watch.ready.is_empty() {
+            return Some((Told { bytes: first, frames: 1 }, (watch, teller)));
+        }
+        let (mut piece, mut frames) = (BytesMut::with_capacity(first.len() * 2), 1);
+        piece.extend_from_slice(&first);
+        while piece.len() < TOGETHER
+            && let Some(item) = watch.ready.pop_front()
+        {
+            piece.extend_from_slice(&tell(&mut watch, &mut teller, item).await);
+            frames += 1;
+        }
+        Some((Told { bytes: piece.freeze(), frames }, (watch, teller)))
     })
+}
+
+/// The frame of an item; if there is none, the watch ends with the frame that says why.
+async fn tell(watch: &mut Watch, teller: &mut Teller, item: Item) -> Bytes {
+    let item = teller.load(item).await.unwrap_or_else(|status| {
+        watch.over = true;
+        watch.ready.clear();
+        Item::Error(status)
+    });
+    teller.tell(item)
 }
 
 /// The watch as events for a caller in this process.

@@ -12,17 +12,24 @@ pub struct Snapshot<T: Stored> {
     revision: u64,
     keys: MapS<Key, Arc<T>>,
     index: MapS<Key, (Key, Arc<T>)>,
+    /// How many keys there are in each folder: the part of a key up to its last `/`.
+    counts: MapS<Key, usize>,
 }
 
 impl<T: Stored> Clone for Snapshot<T> {
     fn clone(&self) -> Self {
-        Self { revision: self.revision, keys: self.keys.clone(), index: self.index.clone() }
+        Self {
+            revision: self.revision,
+            keys: self.keys.clone(),
+            index: self.index.clone(),
+            counts: self.counts.clone(),
+        }
     }
 }
 
 impl<T: Stored> Snapshot<T> {
     pub(crate) fn empty() -> Self {
-        Self { revision: 0, keys: MapS::new(), index: MapS::new() }
+        Self { revision: 0, keys: MapS::new(), index: MapS::new(), counts: MapS::new() }
     }
 
     pub(crate) fn set_revision(&mut self, revision: u64) {
@@ -55,6 +62,12 @@ impl<T: Stored> Snapshot<T> {
             .map(|(_, (key, value))| (key, value))
     }
 
+    /// How many keys start with `prefix`, which ends with a `/`: known without walking over them.
+    pub fn count(&self, prefix: &str) -> usize {
+        let folders = self.counts.range::<str, _>((Included(prefix), Unbounded));
+        folders.take_while(|(folder, _)| folder.starts_with(prefix)).map(|(_, count)| count).sum()
+    }
+
     /// How many keys there are.
     pub fn len(&self) -> usize {
         self.keys.len()
@@ -70,14 +83,16 @@ impl<T: Stored> Snapshot<T> {
         for (key, value) in &values {
             value.indexes(key, &mut |name| entries.push((entry(&name, key), (key.clone(), value.clone()))));
         }
+        values.iter().for_each(|(key, _)| self.added(key));
         self.keys = self.keys.insert_many(values);
         self.index = self.index.insert_many(entries);
     }
 
     pub(crate) fn put(&mut self, key: &Key, value: &Arc<T>) -> Option<Arc<T>> {
         let old = self.keys.insert_cow(key.clone(), value.clone());
-        if let Some(old) = &old {
-            self.forget(key, old);
+        match &old {
+            Some(old) => self.forget(key, old),
+            None => self.added(key),
         }
         let index = &mut self.index;
         value.indexes(key, &mut |name| {
@@ -90,8 +105,29 @@ impl<T: Stored> Snapshot<T> {
         let old = self.keys.remove_cow(key);
         if let Some(old) = &old {
             self.forget(key, old);
+            self.removed(key);
         }
         old
+    }
+
+    fn added(&mut self, key: &str) {
+        let folder = folder(key);
+        match self.counts.get_mut_cow(folder) {
+            Some(count) => *count += 1,
+            None => {
+                self.counts.insert_cow(folder.into(), 1);
+            }
+        }
+    }
+
+    fn removed(&mut self, key: &str) {
+        let folder = folder(key);
+        match self.counts.get_mut_cow(folder) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => {
+                self.counts.remove_cow(&Key::from(folder));
+            }
+        }
     }
 
     fn forget(&mut self, key: &Key, value: &Arc<T>) {
@@ -100,6 +136,10 @@ impl<T: Stored> Snapshot<T> {
             index.remove_cow(&entry(&name, key));
         });
     }
+}
+
+fn folder(key: &str) -> &str {
+    key.rfind('/').map_or("", |at| &key[..=at])
 }
 
 fn entry(name: &str, key: &str) -> Key {

@@ -246,7 +246,7 @@ proptest! {
                 drop(store);
                 store = open(dir.path(), Options::default());
             }
-            let key = format!("a/b/{key}");
+            let key = format!("a/b/{}{key}", if key % 3 == 0 { "c/" } else { "" });
             match text {
                 Some(text) => {
                     revision = rt.block_on(store.commit(vec![put(&key, Expect::Any, &text)])).unwrap().revision;
@@ -263,6 +263,9 @@ proptest! {
                 .range("a/b/", "").map(|(k, v)| (k.to_string(), (v.revision(), v.text().to_string()))).collect();
             prop_assert_eq!(&found, &model);
             prop_assert_eq!(snapshot.revision(), revision);
+            for prefix in ["a/", "a/b/", "a/b/c/", "a/c/"] {
+                prop_assert_eq!(snapshot.count(prefix), model.keys().filter(|k| k.starts_with(prefix)).count());
+            }
             for name in ["a", "b", "c"] {
                 let indexed: Vec<&str> = snapshot.index(name).map(|(k, _)| &**k).collect();
                 let expected: Vec<&str> =

@@ -6,7 +6,7 @@ use super::{
     topology::{Form, Topology, steps},
 };
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The fields that a configuration sets.
 pub(super) fn set_of(value: &Value, topology: Topology<'_>) -> Set {
@@ -79,87 +79,94 @@ impl Difference {
 }
 
 pub(super) fn compare(old: &Value, new: &Value, topology: Topology<'_>) -> Difference {
-    let mut out = Difference::default();
-    differ(Some(old), Some(new), topology, &mut out.changed, &mut out.removed);
-    for set in [&mut out.changed, &mut out.removed] {
-        set.member = false;
-        set.compact();
-    }
+    let mut out = if old == new { Difference::default() } else { differ(Some(old), Some(new), topology) };
+    (out.changed.member, out.removed.member) = (false, false);
     out
 }
 
-fn differ(old: Option<&Value>, new: Option<&Value>, topology: Topology<'_>, changed: &mut Set, removed: &mut Set) {
-    if old == new {
-        return;
+impl Difference {
+    fn new(changed: bool, removed: bool) -> Self {
+        let one = |member| Set { member, ..Set::default() };
+        Self { changed: one(changed), removed: one(removed) }
     }
+
+    /// What differs below a step, if anything does. Steps come in their order, each once.
+    fn below(&mut self, step: Step, inner: Self) {
+        let says = |set: &Set| set.member || !set.children.is_empty();
+        match (says(&inner.changed), says(&inner.removed)) {
+            (true, true) => {
+                self.changed.children.insert(step.clone(), inner.changed);
+                self.removed.children.insert(step, inner.removed);
+            }
+            (true, false) => self.changed.children.insert(step, inner.changed),
+            (false, true) => self.removed.children.insert(step, inner.removed),
+            (false, false) => {}
+        }
+    }
+}
+
+/// What differs between values that are not the same.
+fn differ(old: Option<&Value>, new: Option<&Value>, topology: Topology<'_>) -> Difference {
     let form = |value: Option<&Value>| value.filter(|v| !v.is_null()).map(|v| topology.form(v));
     match (form(old), form(new)) {
         (Some(Form::Fields), None | Some(Form::Fields)) | (None, Some(Form::Fields)) => {
-            differ_fields(old, new, topology, changed, removed);
+            differ_fields(old, new, topology)
         }
-        (Some(Form::Items(list)), _) | (_, Some(Form::Items(list))) => {
-            differ_items(old, new, list, changed, removed);
-        }
+        (Some(Form::Items(list)), _) | (_, Some(Form::Items(list))) => differ_items(old, new, list),
         // without a schema a value may change its form
         (Some(Form::Fields), Some(Form::Leaf)) => {
-            differ_fields(old, None, topology, changed, removed);
-            (changed.member, removed.member) = (true, false);
+            let below = differ_fields(old, None, topology);
+            Difference {
+                changed: Set { member: true, ..below.changed },
+                removed: Set { member: false, ..below.removed },
+            }
         }
         (Some(Form::Leaf), Some(Form::Fields)) => {
-            differ_fields(None, new, topology, changed, removed);
-            (changed.member, removed.member) = (true, false);
+            let below = differ_fields(None, new, topology);
+            Difference {
+                changed: Set { member: true, ..below.changed },
+                removed: Set { member: false, ..below.removed },
+            }
         }
-        _ => leaf(old, new, changed, removed),
+        _ => leaf(old, new),
     }
 }
 
-fn leaf(old: Option<&Value>, new: Option<&Value>, changed: &mut Set, removed: &mut Set) {
+fn leaf(old: Option<&Value>, new: Option<&Value>) -> Difference {
     match (old, new) {
-        (Some(_), None) => removed.member = true,
-        (a, b) => changed.member |= a != b,
+        (Some(_), None) => Difference::new(false, true),
+        (old, new) => Difference::new(old != new, false),
     }
 }
 
-fn differ_fields(
-    old: Option<&Value>,
-    new: Option<&Value>,
-    topology: Topology<'_>,
-    changed: &mut Set,
-    removed: &mut Set,
-) {
+fn differ_fields(old: Option<&Value>, new: Option<&Value>, topology: Topology<'_>) -> Difference {
     let (a, b) = (old.and_then(Value::as_object), new.and_then(Value::as_object));
-    let mut names: BTreeSet<&str> = [a, b].into_iter().flatten().flat_map(Map::keys).map(String::as_str).collect();
+    let mut names: Vec<&str> = [a, b].into_iter().flatten().flat_map(Map::keys).map(String::as_str).collect();
     if a.is_some() != b.is_some() {
         names.extend(topology.implied_fields().map(|f| f.name()));
     }
     if names.is_empty() {
-        return leaf(old, new, changed, removed);
+        return leaf(old, new);
     }
+    names.sort_unstable();
+    names.dedup();
+    let mut out = Difference::new(old.is_none(), new.is_none());
     for name in names {
         let (x, y) = (topology.get(a, name), topology.get(b, name));
-        let step = Step::field(name);
         if x != y {
-            let (changed, removed) = (changed.child(step.clone()), removed.child(step));
-            differ(x.as_deref(), y.as_deref(), topology.field(name), changed, removed);
+            out.below(Step::field(name), differ(x.as_deref(), y.as_deref(), topology.field(name)));
         }
     }
-    changed.member |= old.is_none();
-    removed.member |= new.is_none();
+    out
 }
 
-fn differ_items(
-    old: Option<&Value>,
-    new: Option<&Value>,
-    list: crate::schema::List<'_>,
-    changed: &mut Set,
-    removed: &mut Set,
-) {
+fn differ_items(old: Option<&Value>, new: Option<&Value>, list: crate::schema::List<'_>) -> Difference {
     fn items(value: Option<&Value>) -> &[Value] {
         value.and_then(Value::as_array).map_or(&[], Vec::as_slice)
     }
     let (a, b) = (items(old), items(new));
     if a.is_empty() && b.is_empty() {
-        return leaf(old, new, changed, removed);
+        return leaf(old, new);
     }
     let mut both: BTreeMap<Step, (Vec<&Value>, Vec<&Value>)> = BTreeMap::new();
     for (step, item) in steps(list, a).into_iter().zip(a) {
@@ -169,24 +176,23 @@ fn differ_items(
         both.entry(step).or_default().1.push(item);
     }
     let topology = Topology::item(list);
+    let mut out = Difference::new(old.is_none(), new.is_none());
     for (step, (olds, news)) in both {
-        let (changed, removed) = (changed.child(step.clone()), removed.child(step));
-        match (olds.as_slice(), news.as_slice()) {
-            ([] | [_], [] | [_]) => {
-                differ(olds.first().copied(), news.first().copied(), topology, changed, removed);
-            }
+        let inner = match (olds.as_slice(), news.as_slice()) {
+            (olds, news) if olds == news => continue,
+            ([] | [_], [] | [_]) => differ(olds.first().copied(), news.first().copied(), topology),
             // items that share a key are one value together
-            ([_, _, ..], [_, _, ..]) => changed.member |= olds != news,
+            ([_, _, ..], [_, _, ..]) => Difference::new(true, false),
             ([_, _, ..], rest) => {
-                differ(None, rest.first().copied(), topology, changed, removed);
-                removed.member = true;
+                let below = differ(None, rest.first().copied(), topology);
+                Difference { removed: Set { member: true, ..below.removed }, ..below }
             }
             (rest, _) => {
-                differ(rest.first().copied(), None, topology, changed, removed);
-                changed.member = true;
+                let below = differ(rest.first().copied(), None, topology);
+                Difference { changed: Set { member: true, ..below.changed }, ..below }
             }
-        }
+        };
+        out.below(step, inner);
     }
-    changed.member |= old.is_none();
-    removed.member |= new.is_none();
+    out
 }

@@ -24,15 +24,20 @@ pub(super) fn merge(live: Option<&Value>, applied: Option<&Value>, topology: Top
     }
 }
 
-fn merge_fields(live: Option<&Value>, applied: Option<&Value>, topology: Topology<'_>) -> Option<Value> {
-    let map = |value: Option<&Value>| value.and_then(Value::as_object).filter(|m| !m.is_empty()).cloned();
-    let (a, b) = (map(live), map(applied));
-    if a.is_none() && b.is_none() {
+fn merge_fields<'v>(live: Option<&'v Value>, applied: Option<&'v Value>, topology: Topology<'_>) -> Option<Value> {
+    let map = |value: Option<&'v Value>| value.and_then(Value::as_object).filter(|m| !m.is_empty());
+    let (live_map, applied_map) = (map(live), map(applied));
+    if live_map.is_none() && applied_map.is_none() {
         return applied.or(live).cloned();
     }
-    let (mut out, mut b) = (a.unwrap_or_default(), b.unwrap_or_default());
-    for (name, value) in &mut b {
-        let merged = merge(out.get(name), Some(value), topology.field(name));
+    let mut out = Map::new();
+    for (name, value) in live_map.into_iter().flatten() {
+        if applied_map.is_none_or(|applied| !applied.contains_key(name)) {
+            out.insert(name.clone(), value.clone());
+        }
+    }
+    for (name, value) in applied_map.into_iter().flatten() {
+        let merged = merge(live_map.and_then(|live| live.get(name)), Some(value), topology.field(name));
         out.insert(name.clone(), merged.unwrap_or_default());
     }
     Some(Value::Object(out))

@@ -273,7 +273,7 @@ fn note_update(old: &Value, new: &Value, books: &mut Books, writer: Writer<'_>, 
         let id = endpoint.id(writer.manager, Operation::Update);
         let new = Entry { fields: Set::default(), version: endpoint.version.into(), time: None };
         let entry = books.0.entry(id).or_insert(new);
-        entry.fields.union(&fields);
+        entry.fields.absorb(fields);
         entry.time = writer.now();
     }
     books.compact();

@@ -2,22 +2,94 @@
 
 use super::step::Step;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
 
 /// A set of paths: whether this path is a member, and what lies below it. The root is never a member.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Set {
     pub(crate) member: bool,
-    pub(crate) children: BTreeMap<Step, Set>,
+    pub(crate) children: Children,
+}
+
+/// What lies below a path, in the order of the steps. (A sorted list, because most paths have few children, come in their order and stay.)
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Children(Vec<(Step, Set)>);
+
+impl Children {
+    fn find(&self, step: &Step) -> Result<usize, usize> {
+        match self.0.last() {
+            Some((last, _)) if last >= step => self.0.binary_search_by(|(other, _)| other.cmp(step)),
+            _ => Err(self.0.len()),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn get(&self, step: &Step) -> Option<&Set> {
+        self.find(step).ok().map(|at| &self.0[at].1)
+    }
+
+    pub(crate) fn get_mut(&mut self, step: &Step) -> Option<&mut Set> {
+        self.find(step).ok().map(|at| &mut self.0[at].1)
+    }
+
+    /// The set below `step`, made if it is not there.
+    fn entry(&mut self, step: Step) -> &mut Set {
+        let at = self.find(&step).unwrap_or_else(|at| {
+            self.0.insert(at, (step, Set::default()));
+            at
+        });
+        &mut self.0[at].1
+    }
+
+    pub(crate) fn insert(&mut self, step: Step, set: Set) {
+        *self.entry(step) = set;
+    }
+
+    fn remove(&mut self, step: &Step) {
+        if let Ok(at) = self.find(step) {
+            self.0.remove(at);
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    fn retain(&mut self, mut keep: impl FnMut(&Step, &mut Set) -> bool) {
+        self.0.retain_mut(|(step, set)| keep(step, set));
+    }
+
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut Set> {
+        self.0.iter_mut().map(|(_, set)| set)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Step, &Set)> {
+        self.0.iter().map(|(step, set)| (step, set))
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&Step, &mut Set)> {
+        self.0.iter_mut().map(|(step, set)| (&*step, set))
+    }
+}
+
+impl<'a> IntoIterator for &'a Children {
+    type Item = (&'a Step, &'a Set);
+    type IntoIter = std::iter::Map<std::slice::Iter<'a, (Step, Set)>, fn(&'a (Step, Set)) -> Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter().map(|(step, set)| (step, set))
+    }
 }
 
 impl Set {
     pub(crate) fn is_empty(&self) -> bool {
-        !self.member && self.children.values().all(Self::is_empty)
+        !self.member && self.children.iter().all(|(_, set)| set.is_empty())
     }
 
     pub(crate) fn child(&mut self, step: Step) -> &mut Self {
-        self.children.entry(step).or_default()
+        self.children.entry(step)
     }
 
     /// A set of one path.
@@ -31,6 +103,16 @@ impl Set {
     /// Whether every path of `other` (one path) is a member.
     pub(crate) fn has(&self, steps: &[Step]) -> bool {
         steps.iter().try_fold(self, |set, step| set.children.get(step)).is_some_and(|set| set.member)
+    }
+
+    /// Takes in all of `other`.
+    pub(crate) fn absorb(&mut self, other: Self) {
+        if self.children.is_empty() {
+            self.member |= other.member;
+            self.children = other.children;
+        } else {
+            self.union(&other);
+        }
     }
 
     pub(crate) fn union(&mut self, other: &Self) {
@@ -68,8 +150,10 @@ impl Set {
 
     /// Drops nodes that hold no member.
     pub(crate) fn compact(&mut self) {
-        self.children.values_mut().for_each(Self::compact);
-        self.children.retain(|_, set| set.member || !set.children.is_empty());
+        self.children.retain(|_, set| {
+            set.compact();
+            set.member || !set.children.is_empty()
+        });
     }
 
     /// Removes the path with everything below it; `*` stands for any step.

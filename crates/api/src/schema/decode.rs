@@ -13,7 +13,7 @@ use base64::Engine;
 use jiff::Timestamp;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
-use std::{borrow::Cow, cell::RefCell, collections::HashSet, fmt, fmt::Write};
+use std::{borrow::Cow, cell::RefCell, fmt, fmt::Write};
 
 /// Bodies above this are refused, as upstream's limit is.
 pub const MAX_BYTES: usize = 3 * 1024 * 1024;
@@ -491,9 +491,8 @@ impl<'s> Seed<'_, 's> {
     fn entries<'de, A: MapAccess<'de>>(self, item: Shape<'s>, mut access: A) -> Result<Option<Value>, A::Error> {
         let raw = item == Shape::ANY;
         let mut out = Map::new();
-        let mut seen = HashSet::new();
         while let Some(name) = access.next_key::<String>()? {
-            if (!raw || self.context.everywhere) && !seen.insert(name.clone()) {
+            if (!raw || self.context.everywhere) && out.contains_key(&name) {
                 self.context.note("duplicate", &name);
             }
             self.context.path.borrow_mut().push(Step::Field(name));

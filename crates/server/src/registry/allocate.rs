@@ -105,6 +105,11 @@ struct Claims {
 }
 
 impl Allocator {
+    /// Whether objects of this kind get something.
+    pub fn serves(target: Target<'_>) -> bool {
+        is_service(target)
+    }
+
     /// Gives a new Service what it lacks; the operations to commit with it.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Create.
 
-use super::{Caller, RETRIES, Registry, Target, meta, rejected};
+use super::{Caller, RETRIES, Registry, Target, allocate::Allocator, meta, rejected};
 use crate::admission::Operation;
 use coracle_api::{Draft, Object, Result, Status, WriteOptions};
 use coracle_store::{Expect, Op, Rejected};
@@ -56,12 +56,15 @@ impl Registry {
             let errors = [coracle_api::FieldError::required("metadata.name", "name or generateName is required")];
             return Err(Status::invalid(&served.resource, "", &errors));
         }
+        if !given.is_empty() {
+            return self.create_named(caller, Target { name: &given, ..target }, body, options, tracking).await;
+        }
         for _ in 0..RETRIES {
-            let name = if given.is_empty() { meta::generate(&base) } else { given.clone() };
+            let name = meta::generate(&base);
             let named = Target { name: &name, ..target };
             match self.create_named(caller, named, body.clone(), options, tracking).await {
                 // a generated name may be taken: another one will not be
-                Err(status) if status.is_already_exists() && given.is_empty() => {}
+                Err(status) if status.is_already_exists() => {}
                 done => return done,
             }
         }
@@ -103,7 +106,8 @@ impl Registry {
         caller.warn(meta::dedup_owners(&mut object, meta::AFTER_ADMISSION));
         self.may_grant(caller, target, &object)?;
         for _ in 0..RETRIES {
-            let mut object = object.clone();
+            // what is stored starts the next turn, unless it got addresses in this one or is another form of the object
+            let given = (Allocator::serves(target) || !served.is_native()).then(|| object.clone());
             // addresses come from the snapshot that the commit is checked against
             let extra = self.allocator.create(&self.store.snapshot(), target, &mut object)?;
             let mut errors = kind.validate(&object);
@@ -117,7 +121,8 @@ impl Registry {
             caller.warn(kind.rules.warnings(&object));
             self.chain.validate(&request, &object).await?;
             let charge = self.charge(target, None, Some(&object)).await?;
-            let draft = Draft::new(&served.stored(object).await?)?;
+            let stored = served.stored(object).await?;
+            let draft = Draft::new(&stored)?;
             if options.dry_run {
                 if self.store.snapshot().get(&target.key()).is_some() {
                     return Err(Status::already_exists(&served.resource, target.name));
@@ -141,7 +146,7 @@ impl Registry {
                     return Err(Status::already_exists(&served.resource, target.name));
                 }
                 // another Service took an address, another object room in a quota
-                Err(Rejected::Conflict { .. }) => {}
+                Err(Rejected::Conflict { .. }) => object = given.unwrap_or(stored),
                 Err(other) => return Err(rejected(other)),
             }
         }

@@ -55,26 +55,52 @@ pub struct Page {
 /// Snapshots that clients are paging through, so that all pages of a list agree. Bounded in number and age, as upstream's compaction.
 #[derive(Default)]
 pub struct Paging {
-    kept: Mutex<VecDeque<(Instant, Snapshot)>>,
+    kept: Mutex<VecDeque<Kept>>,
+}
+
+struct Kept {
+    since: Instant,
+    snapshot: Snapshot,
+    /// How many objects follow where a page ended: by its prefix and last key.
+    ends: VecDeque<(String, String, usize)>,
 }
 
 const MAX_KEPT: usize = 32;
 const MAX_AGE: Duration = Duration::from_secs(300);
+/// Pages that are under way in one snapshot.
+const MAX_ENDS: usize = 16;
 
 impl Paging {
-    fn keep(&self, snapshot: &Snapshot) {
+    /// Notes that a page of a list ended at `last`, with so many objects to follow if that is known.
+    fn keep(&self, snapshot: &Snapshot, prefix: &str, last: &str, remaining: Option<usize>) {
         let mut kept = self.kept.lock();
-        kept.retain(|(since, s)| since.elapsed() < MAX_AGE && s.revision() != snapshot.revision());
+        let before = kept.iter().position(|k| k.snapshot.revision() == snapshot.revision());
+        let mut ends = before.and_then(|at| kept.remove(at)).map(|k| k.ends).unwrap_or_default();
+        kept.retain(|k| k.since.elapsed() < MAX_AGE);
         if kept.len() == MAX_KEPT {
             kept.pop_front();
         }
-        kept.push_back((Instant::now(), snapshot.clone()));
+        if let Some(remaining) = remaining {
+            ends.truncate(MAX_ENDS - 1);
+            ends.push_front((prefix.into(), last.into(), remaining));
+        }
+        kept.push_back(Kept { since: Instant::now(), snapshot: snapshot.clone(), ends });
     }
 
     fn find(&self, revision: u64) -> Option<Snapshot> {
         let mut kept = self.kept.lock();
-        kept.retain(|(since, _)| since.elapsed() < MAX_AGE);
-        kept.iter().find(|(_, s)| s.revision() == revision).map(|(_, s)| s.clone())
+        kept.retain(|k| k.since.elapsed() < MAX_AGE);
+        kept.iter().find(|k| k.snapshot.revision() == revision).map(|k| k.snapshot.clone())
+    }
+
+    /// How many objects under `prefix` come after a key: all of them, or as many as were noted when a page ended there.
+    fn after(&self, snapshot: &Snapshot, prefix: &str, key: &str) -> Option<usize> {
+        if key.is_empty() {
+            return Some(snapshot.count(prefix));
+        }
+        let kept = self.kept.lock();
+        let kept = kept.iter().find(|k| k.snapshot.revision() == snapshot.revision())?;
+        kept.ends.iter().find(|(p, last, _)| p == prefix && last == key).map(|(_, _, remaining)| *remaining)
     }
 }
 
@@ -163,12 +189,19 @@ impl Registry {
             }
         }
         if want.limit > 0 && page.items.len() == want.limit {
-            let rest = if want.selection.is_everything() { matching.count() } else { matching.take(1).count() };
+            let everything = want.selection.is_everything();
+            // a client that goes from page to page does not have the rest counted each time
+            let known = everything.then(|| self.paging.after(&snapshot, &prefix, &after)).flatten();
+            let rest = match known {
+                Some(all) => all.saturating_sub(page.items.len()),
+                None if everything => matching.count(),
+                None => matching.take(1).count(),
+            };
             if rest > 0 {
                 page.continue_token =
                     Token::encode(i64::try_from(snapshot.revision()).unwrap_or(-1), &last[prefix.len()..]);
-                page.remaining = want.selection.is_everything().then_some(rest);
-                self.paging.keep(&snapshot);
+                page.remaining = everything.then_some(rest);
+                self.paging.keep(&snapshot, &prefix, last, page.remaining);
             }
         }
         Ok(page)
