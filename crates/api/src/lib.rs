@@ -4,6 +4,7 @@
 
 mod beside;
 pub mod codec;
+pub mod duration;
 pub mod go;
 pub mod jsonpath;
 pub mod managed;

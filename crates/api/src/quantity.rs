@@ -44,6 +44,17 @@ impl Quantity {
         Self { nanos: millis as i128 * (NANO / 1000), format: Format::DecimalSi }
     }
 
+    /// An amount of billionths (`cpu`, measured).
+    pub const fn from_nanos(nanos: i64) -> Self {
+        Self { nanos: nanos as i128, format: Format::DecimalSi }
+    }
+
+    /// The same amount, shown in another way.
+    #[must_use]
+    pub const fn shown_as(self, format: Format) -> Self {
+        Self { format, ..self }
+    }
+
     /// An amount of bytes (`memory`).
     pub const fn from_bytes(bytes: i64) -> Self {
         Self::new(bytes, Format::BinarySi)

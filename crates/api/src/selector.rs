@@ -96,6 +96,14 @@ impl LabelSelector {
             })
     }
 
+    /// Labels that everything has that matches.
+    pub fn exact(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.requirements.iter().filter_map(|(key, requirement)| match requirement {
+            Requirement::In(values) if values.len() == 1 => Some((key.as_str(), values[0].as_str())),
+            _ => None,
+        })
+    }
+
     /// Whether it matches everything.
     pub fn is_everything(&self) -> bool {
         self.requirements.is_empty() && !self.nothing

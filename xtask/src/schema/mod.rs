@@ -4,6 +4,7 @@
 //! Reading sources instead of linking them keeps ordinary builds (and this one) free of two big crates.
 
 mod literal;
+mod metrics;
 mod openapi;
 mod overrides;
 mod protobuf;
@@ -61,6 +62,7 @@ pub struct Field {
 pub fn run(mode: Mode) -> Result<()> {
     let sources = sources()?;
     let mut types = openapi::read(&sources.k8s_openapi)?;
+    types.extend(metrics::types());
     protobuf::add(&sources.k8s_pb, &mut types)?;
     wire::add(&mut types)?;
     overrides::add(&mut types);

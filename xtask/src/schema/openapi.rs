@@ -177,7 +177,7 @@ fn resource(text: &str) -> Option<Kind> {
 }
 
 /// `k8s-openapi` has one generic list type; on the wire every listable kind has its own.
-fn add_lists(types: &mut BTreeMap<String, Type>) {
+pub(super) fn add_lists(types: &mut BTreeMap<String, Type>) {
     const TYPE_META: [(&str, &str); 2] = [
         (
             "apiVersion",

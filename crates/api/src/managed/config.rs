@@ -159,7 +159,7 @@ fn wrong_scalar(scalar: Scalar, value: &Value) -> Option<String> {
             (!value.is_number()).then(|| format!("expected numeric (int or float), got {}", go::type_of(value)))
         }
         Scalar::Bool => (!value.is_boolean()).then(|| format!("expected boolean, got &{{{}}}", go::show(value))),
-        Scalar::String | Scalar::Time | Scalar::MicroTime | Scalar::Bytes => (!value.is_string())
+        Scalar::String | Scalar::Time | Scalar::MicroTime | Scalar::Duration | Scalar::Bytes => (!value.is_string())
             .then(|| format!("expected string, got &value.valueUnstructured{{Value:{}}}", go::quoted(value))),
         Scalar::IntOrString | Scalar::Quantity => (value.is_array() || value.is_object())
             .then(|| format!("expected any scalar, got &{{{}}}", go::show(value))),

@@ -13,6 +13,7 @@ const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
 const INT_OR_STRING: &str = "io.k8s.apimachinery.pkg.util.intstr.IntOrString";
 const TIME: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Time";
 const MICRO_TIME: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime";
+const DURATION: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Duration";
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 const PATCH: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch";
 
@@ -147,7 +148,7 @@ impl<'a> Definitions<'a> {
         let v3 = self.form == Form::V3;
         let mut value = match name {
             QUANTITY if v3 => json!({"oneOf": [{"type": "string"}, {"type": "number"}]}),
-            QUANTITY => json!({"type": "string"}),
+            QUANTITY | DURATION => json!({"type": "string"}),
             INT_OR_STRING if v3 => {
                 json!({"oneOf": [{"type": "integer"}, {"type": "string"}], "format": "int-or-string"})
             }
@@ -253,6 +254,7 @@ impl<'a> Definitions<'a> {
                 Scalar::Quantity => self.reference(QUANTITY),
                 Scalar::Time => self.reference(TIME),
                 Scalar::MicroTime => self.reference(MICRO_TIME),
+                Scalar::Duration => self.reference(DURATION),
                 Scalar::Json => json!({"type": "object"}),
             },
         }

@@ -4,6 +4,7 @@
 //! out here, and so is an empty struct that need not be there, which Go cannot tell from none.
 
 use super::raw::{Error, Fields, Value as Raw, text};
+use crate::duration;
 use crate::schema::{Field, Place, Scalar, Shape, Type, WireFields, WireForm};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
@@ -183,6 +184,15 @@ fn scalar(scalar: Scalar, raw: Raw<'_>) -> Result<Option<Value>> {
             if is_text { json!(string) } else { json!(number) }
         }
         (Scalar::Time | Scalar::MicroTime, Raw::Bytes(bytes)) => return time(scalar, bytes),
+        (Scalar::Duration, Raw::Bytes(bytes)) => {
+            let mut nanos = 0;
+            for field in Fields::new(bytes) {
+                if let (1, Raw::Varint(n)) = field? {
+                    nanos = n.cast_signed();
+                }
+            }
+            json!(duration::show(nanos))
+        }
         (Scalar::Json, Raw::Bytes(bytes)) => match first(bytes)? {
             Some(json) => serde_json::from_slice(json).map_err(|e| Error::Json(e.to_string()))?,
             None => return Ok(None),

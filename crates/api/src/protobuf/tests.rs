@@ -34,6 +34,7 @@ impl Filler {
                 pick(self.next(3), &["2024-01-02T03:04:05Z", "1970-01-01T00:00:00Z", "1969-12-31T23:59:59Z"])
             }
             Scalar::MicroTime => pick(self.next(3), &["2024-01-02T03:04:05.000000Z", "1969-12-31T23:59:58.250000Z"]),
+            Scalar::Duration => pick(self.next(3), &["0s", "15.203s", "-1m30s"]),
             Scalar::Json => [json!({"f:a": {".": {}}, "n": [1, -2.5, null, true, "x"]}), json!("text"), json!([])]
                 [self.next(3) as usize]
                 .clone(),
@@ -84,6 +85,7 @@ impl Filler {
                 Shape::Scalar(Scalar::String) if field.wire().keeps_zero() => json!(""),
                 Shape::Scalar(Scalar::Bool) if field.wire().keeps_zero() => json!(false),
                 Shape::Scalar(Scalar::Int32 | Scalar::Int64) if field.wire().keeps_zero() => json!(0),
+                Shape::Scalar(Scalar::Duration) if field.wire().keeps_zero() => json!("0s"),
                 Shape::Scalar(Scalar::IntOrString) if field.is_required() => json!(0),
                 Shape::Scalar(Scalar::Quantity) if field.is_required() => json!("0"),
                 Shape::Object(inner) if field.is_required() => self.object(inner, depth + 1),

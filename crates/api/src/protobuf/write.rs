@@ -4,6 +4,7 @@
 //! written, what it counts is there. The bytes are turned round once, at the end.
 
 use super::{MAGIC, raw};
+use crate::duration;
 use crate::schema::{Field, Place, Scalar, Shape, Type, WireFields, WireForm};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
@@ -201,6 +202,13 @@ impl Writer {
                     Ok(())
                 })?;
             }
+            Scalar::Duration => {
+                let nanos = value.as_str().and_then(duration::parse).ok_or_else(mismatch)?;
+                self.delimited(number, |out| {
+                    out.varint_field(1, nanos.cast_unsigned());
+                    Ok(())
+                })?;
+            }
             Scalar::Json => {
                 let json = serde_json::to_vec(value)?;
                 self.delimited(number, |out| {
@@ -240,6 +248,7 @@ impl Writer {
                 Ok(())
             })?,
             Shape::Scalar(Scalar::IntOrString) => self.scalar(number, Scalar::IntOrString, &0.into())?,
+            Shape::Scalar(Scalar::Duration) => self.scalar(number, Scalar::Duration, &"0s".into())?,
             // Go's zero time, and raw JSON that is not there
             Shape::Scalar(Scalar::Time | Scalar::MicroTime | Scalar::Json) => self.head(number, 0),
             Shape::Object(inner) => self.delimited(number, |out| out.message(&Value::Null, inner))?,

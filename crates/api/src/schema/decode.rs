@@ -5,6 +5,7 @@
 
 use super::{Scalar, Shape, Type, yaml};
 use crate::{
+    duration,
     options::FieldValidation,
     quantity::Quantity,
     status::{Result, Status},
@@ -335,6 +336,10 @@ impl<'a, 's> Seed<'a, 's> {
                     "parsing time \"{text}\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"{text}\" as \"2006\""
                 ))),
             },
+            Scalar::Duration => match duration::parse(&text) {
+                Some(nanos) => Ok(Some(Value::String(duration::show(nanos)))),
+                None => Err(self.context.fail(format!("time: invalid duration {text:?}"))),
+            },
             Scalar::Bytes => canonical_bytes(&text)
                 .map(|s| Some(Value::String(s)))
                 .map_err(|at| self.context.fail(format!("illegal base64 data at input byte {at}"))),
@@ -524,6 +529,7 @@ fn zero(shape: Shape<'_>) -> Value {
     match shape {
         Shape::Scalar(Scalar::String | Scalar::Bytes) => Value::String(String::new()),
         Shape::Scalar(Scalar::Quantity) => Value::String("0".into()),
+        Shape::Scalar(Scalar::Duration) => Value::String(duration::show(0)),
         Shape::Scalar(Scalar::Int32 | Scalar::Int64 | Scalar::IntOrString | Scalar::Number) => 0.into(),
         Shape::Scalar(Scalar::Bool) => false.into(),
         Shape::Scalar(Scalar::Time | Scalar::MicroTime | Scalar::Json) => Value::Null,

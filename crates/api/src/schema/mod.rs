@@ -143,6 +143,8 @@ pub enum Scalar {
     Time,
     /// RFC 3339, microseconds.
     MicroTime,
+    /// A span of time as Go writes it.
+    Duration,
     /// Anything.
     Json,
 }
@@ -372,6 +374,7 @@ impl<'s> Shape<'s> {
                 Scalar::Quantity => "resource.Quantity",
                 Scalar::Time => "v1.Time",
                 Scalar::MicroTime => "v1.MicroTime",
+                Scalar::Duration => "v1.Duration",
                 Scalar::Json => "interface {}",
             }
             .to_string(),

@@ -7,7 +7,7 @@
 //! ```
 //! `<wire>` says how the field stands in protobuf, see [`Wire`]: `<number>[.<number>…][=|+][:<form>]`, or `0` if it has no place there.
 //! Shapes: `s` string, `i` int32, `l` int64, `d` number, `b` bool, `y` bytes, `x` int or string, `q` quantity, `t` time,
-//! `u` microtime, `j` any JSON, `@Type`, `[…]item` list (`` atomic, `=` set, `a,b` map by these keys), `{}item` map,
+//! `u` microtime, `n` duration, `j` any JSON, `@Type`, `[…]item` list (`` atomic, `=` set, `a,b` map by these keys), `{}item` map,
 //! `{!}item` map that is one value.
 
 use super::{FieldData, KindData, ListKind, Node, Scalar, Schema, Text, TypeData, Wire};
@@ -105,6 +105,7 @@ fn node<'t>(shape: &'t str, schema: &mut Schema, nodes: &mut HashMap<&'t str, u3
         b'q' => Node::Scalar(Scalar::Quantity),
         b't' => Node::Scalar(Scalar::Time),
         b'u' => Node::Scalar(Scalar::MicroTime),
+        b'n' => Node::Scalar(Scalar::Duration),
         b'j' => Node::Scalar(Scalar::Json),
         b'@' => Node::Object(*schema.by_name.get(&shape[1..])?),
         b'[' => {

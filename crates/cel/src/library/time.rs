@@ -6,6 +6,7 @@ use crate::{
     fault::{Fault, Result},
     value::{Moment, Value},
 };
+use coracle_api::duration;
 use jiff::{
     SignedDuration,
     civil::{Date, DateTime, Time},
@@ -166,60 +167,14 @@ pub(crate) fn show_timestamp(moment: Moment) -> String {
     }
 }
 
-const UNITS: &[(&str, i128)] = &[
-    ("ns", 1),
-    ("us", 1_000),
-    ("µs", 1_000),
-    ("μs", 1_000),
-    ("ms", 1_000_000),
-    ("s", 1_000_000_000),
-    ("m", 60_000_000_000),
-    ("h", 3_600_000_000_000),
-];
-
 /// A span of time as Go writes it: `1h30m`, `-1.5s`.
 pub(crate) fn duration(text: &str) -> Result<i64> {
-    parse_duration(text).ok_or_else(|| Fault::other(format!("time: invalid duration {text:?}")))
-}
-
-fn parse_duration(text: &str) -> Option<i64> {
-    let (sign, mut rest) = match text.strip_prefix('-') {
-        Some(rest) => (-1, rest),
-        None => (1, text.strip_prefix('+').unwrap_or(text)),
-    };
-    if rest == "0" {
-        return Some(0);
-    }
-    let mut total: i128 = 0;
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').filter(|end| *end > 0)?;
-        let (number, after) = rest.split_at(end);
-        let unit = &after[..after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len())];
-        let (_, nanos) = UNITS.iter().find(|(name, _)| *name == unit)?;
-        total = total.checked_add(amount(number, *nanos)?)?;
-        rest = &after[unit.len()..];
-    }
-    i64::try_from(sign * total).ok()
-}
-
-/// A decimal number of units, in nanoseconds.
-fn amount(number: &str, nanos: i128) -> Option<i128> {
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') || whole.len() > 19 {
-        return None;
-    }
-    let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    let digits = &fraction[..fraction.len().min(18)];
-    let part: i128 = if digits.is_empty() { 0 } else { digits.parse().ok()? };
-    Some(whole * nanos + part * nanos / 10_i128.pow(digits.len() as u32))
+    duration::parse(text).ok_or_else(|| Fault::other(format!("time: invalid duration {text:?}")))
 }
 
 /// A value of format `duration`: as Go writes it, or in words: `2 days`.
 pub(crate) fn schema_duration(text: &str) -> Result<i64> {
-    if let Some(nanos) = parse_duration(text) {
+    if let Some(nanos) = duration::parse(text) {
         return Ok(nanos);
     }
     const WORDS: &[(&[&str], i128)] = &[
@@ -239,7 +194,7 @@ pub(crate) fn schema_duration(text: &str) -> Result<i64> {
         let number: i128 = rest[..end].parse().map_err(|_| wrong())?;
         let after = rest[end..].trim_start();
         let word = &after[..after.find(|c: char| !c.is_alphabetic()).unwrap_or(after.len())];
-        let go = UNITS.iter().find(|(name, _)| *name == word).map(|(_, nanos)| nanos);
+        let go = duration::UNITS.iter().find(|(name, _)| *name == word).map(|(_, nanos)| nanos);
         let unit = WORDS.iter().find(|(names, _)| names.contains(&word)).map(|(_, nanos)| nanos).or(go);
         total += number * unit.ok_or_else(wrong)?;
         rest = after[word.len()..].trim_start();
