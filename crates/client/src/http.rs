@@ -8,6 +8,7 @@ mod query;
 mod tls;
 mod wire;
 
+pub use query::escape;
 pub use tls::{ca_hash, discover_ca, unverified};
 
 use crate::{Client, ObjectList, WatchEvent, kubeconfig};
@@ -161,7 +162,7 @@ fn json(value: &Value) -> Result<Option<(&'static str, Bytes)>> {
 }
 
 fn sub(resource: &Resource, namespace: &str, name: &str, subresource: &str) -> String {
-    let path = resource.path(namespace, Some(&query::escape(name)));
+    let path = resource.path(namespace, Some(&escape(name)));
     if subresource.is_empty() { path } else { format!("{path}/{subresource}") }
 }
 
@@ -169,6 +170,10 @@ fn sub(resource: &Resource, namespace: &str, name: &str, subresource: &str) -> S
 impl Client for HttpClient {
     async fn get(&self, resource: &Resource, namespace: &str, name: &str) -> Result<Arc<Object>> {
         self.object(Method::GET, sub(resource, namespace, name, ""), None).await
+    }
+
+    async fn read(&self, path: &str) -> Result<Value> {
+        serde_json::from_slice(&self.raw(path).await?).map_err(Status::internal)
     }
 
     async fn list(&self, resource: &Resource, namespace: &str, options: &ListOptions) -> Result<ObjectList> {

@@ -55,6 +55,9 @@ pub enum WatchEvent {
 pub trait Client: Send + Sync + 'static {
     /// One object.
     async fn get(&self, resource: &Resource, namespace: &str, name: &str) -> Result<Arc<Object>>;
+    /// What a GET of a path finds that names an object, a subresource, or something of a group that another server serves
+    /// (`/apis/custom.metrics.k8s.io/…?metricLabelSelector=…`).
+    async fn read(&self, path: &str) -> Result<Value>;
     /// A collection.
     async fn list(&self, resource: &Resource, namespace: &str, options: &ListOptions) -> Result<ObjectList>;
     /// Changes to a collection. An `Err` item ends the stream; 410 means: list again.

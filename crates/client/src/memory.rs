@@ -124,6 +124,10 @@ impl Client for Memory {
         self.state.lock().found(resource, namespace, name)
     }
 
+    async fn read(&self, _: &str) -> Result<Value> {
+        Err(Status::method_not_allowed())
+    }
+
     async fn list(&self, resource: &Resource, namespace: &str, options: &ListOptions) -> Result<ObjectList> {
         let mut items = View::list(self, resource, namespace);
         items.retain(|o| options.labels.matches(&o.meta().labels));

@@ -15,6 +15,8 @@ use std::{borrow::Cow, mem};
 
 /// The verbs of a stored kind.
 pub const ALL_VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+/// The verbs of a kind that is measured when it is asked for.
+pub const READ_ONLY: &[&str] = &["get", "list"];
 /// The verbs of a kind that is only asked (reviews) and never stored.
 pub const CREATE_ONLY: &[&str] = &["create"];
 
@@ -50,6 +52,8 @@ pub struct Kind {
     pub status: bool,
     /// Whether a new object may bring its status along.
     pub born_with_status: bool,
+    /// Whether objects are measured when they are asked for, and never kept.
+    pub measured: bool,
     /// How objects leave.
     pub deletion: Deletion,
     /// Whether PUT creates an object that does not exist.
@@ -163,6 +167,14 @@ impl Kind {
         kind
     }
 
+    /// The descriptor of a kind whose objects are measured when they are asked for.
+    pub const fn measured(resource: Resource, list_kind: &'static str, schema: &'static str) -> Self {
+        let mut kind = Self::with(resource, list_kind, "", schema);
+        kind.verbs = READ_ONLY;
+        kind.measured = true;
+        kind
+    }
+
     const fn with(resource: Resource, list_kind: &'static str, singular: &'static str, schema: &'static str) -> Self {
         Self {
             resource,
@@ -180,6 +192,7 @@ impl Kind {
             generation: false,
             status: false,
             born_with_status: false,
+            measured: false,
             deletion: Deletion::Plain,
             create_on_update: false,
             unconditional_update: true,
@@ -302,9 +315,9 @@ impl Kind {
         })
     }
 
-    /// Whether objects are kept at all (reviews are not).
+    /// Whether objects are kept at all (reviews and measurements are not).
     pub fn is_stored(&self) -> bool {
-        self.verbs.contains(&"get")
+        self.verbs.contains(&"get") && !self.measured
     }
 
     /// The kind under whose resource objects are stored.

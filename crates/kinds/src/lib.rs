@@ -38,6 +38,7 @@ pub mod discovery;
 pub mod events;
 pub mod extensions;
 pub mod flowcontrol;
+pub mod metrics;
 pub mod networking;
 pub mod node;
 pub mod policy;
@@ -148,4 +149,6 @@ static ALL: &[&Kind] = &[
     &resource::RESOURCE_CLAIM_TEMPLATE,
     &resource::RESOURCE_SLICE,
     &storagemigration::STORAGE_VERSION_MIGRATION,
+    &metrics::NODE_METRICS,
+    &metrics::POD_METRICS,
 ];

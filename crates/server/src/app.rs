@@ -23,6 +23,7 @@ use crate::{
     registry::{Caller, Registry},
     resources,
     route::{Query, RequestInfo},
+    usage::Usage,
 };
 use coracle_api::{Result, Status};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
@@ -50,6 +51,8 @@ pub struct App {
     pub metrics: Metrics,
     /// The way to nodes, pods and endpoints.
     pub egress: Arc<Egress>,
+    /// What nodes and pods use.
+    pub usage: Usage,
     /// Cancelled when the server stops.
     pub stop: CancellationToken,
 }

@@ -182,7 +182,7 @@ struct BuiltIn {
 
 impl BuiltIn {
     fn new(config: &RuntimeConfig) -> Self {
-        let all = coracle_kinds::all().iter().chain(coracle_kinds::optional()).filter(|k| config.serves(&k.resource));
+        let all = coracle_kinds::all().iter().chain(coracle_kinds::optional()).filter(|k| config.serves(k));
         let kinds: Vec<Arc<Served>> = all.map(|k| Arc::new(Served::new(SharedKind::Fixed(k), None))).collect();
         let path =
             |s: &Served| (s.resource.group.to_string(), s.resource.version.to_string(), s.resource.plural.to_string());

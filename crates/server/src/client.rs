@@ -6,6 +6,8 @@ use crate::{
     catalog::Served,
     decode,
     registry::{Caller, Change, Deleted, Target, list},
+    route::{Query, RequestInfo},
+    usage,
     watch::{self, Begin, Selection, Watch},
 };
 use async_trait::async_trait;
@@ -36,7 +38,7 @@ impl LocalClient {
 
     fn served(&self, resource: &Resource) -> Result<Arc<Served>> {
         let found = self.app.registry.catalog.of(resource);
-        found.ok_or_else(|| Status::new(404, "NotFound", "the server could not find the requested resource"))
+        found.ok_or_else(not_served)
     }
 
     fn may(&self, verb: &str, resource: &Resource, namespace: &str, name: &str, subresource: &str) -> Result<()> {
@@ -80,6 +82,10 @@ impl LocalClient {
     }
 }
 
+fn not_served() -> Status {
+    Status::new(404, "NotFound", "the server could not find the requested resource")
+}
+
 fn target<'a>(served: &'a Arc<Served>, namespace: &'a str, name: &'a str, subresource: &'a str) -> Target<'a> {
     Target { served, namespace, name, subresource }
 }
@@ -89,13 +95,38 @@ impl Client for LocalClient {
     async fn get(&self, resource: &Resource, namespace: &str, name: &str) -> Result<Arc<Object>> {
         self.may("get", resource, namespace, name, "")?;
         let served = self.served(resource)?;
+        if served.kind.measured {
+            return usage::get(&self.app, target(&served, namespace, name, "")).await;
+        }
         let stored = self.app.registry.get(target(&served, namespace, name, ""))?;
         served.present(&served.load(&stored).await?)
+    }
+
+    async fn read(&self, path: &str) -> Result<Value> {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let info = RequestInfo::parse("GET", path, &Query::parse(query));
+        decide(&self.app, &self.user, &Attributes::of(&info))?;
+        let served = self.app.registry.catalog.find(&info.group, &info.version, &info.resource);
+        let served = served.filter(|_| info.is_resource()).ok_or_else(not_served)?;
+        let namespace = if served.resource.namespaced { info.namespace.as_str() } else { "" };
+        let target = target(&served, namespace, &info.name, &info.subresource);
+        match served.kind.subresource(&info.subresource).map(|sub| &sub.action) {
+            Some(Action::Scale { .. }) => self.app.registry.get_scale(target).await,
+            _ if info.subresource.is_empty() && !info.name.is_empty() => {
+                Ok(self.get(&served.resource, namespace, &info.name).await?.value())
+            }
+            _ => Err(not_served()),
+        }
     }
 
     async fn list(&self, resource: &Resource, namespace: &str, options: &ListOptions) -> Result<ObjectList> {
         self.may("list", resource, namespace, "", "")?;
         let served = self.served(resource)?;
+        if served.kind.measured {
+            let selection = self.selection(&served, options)?;
+            let items = usage::list(&self.app, target(&served, namespace, "", ""), &selection).await?;
+            return Ok(ObjectList { items, ..ObjectList::default() });
+        }
         let want = list::Want {
             selection: self.selection(&served, options)?,
             limit: options.limit,

@@ -31,6 +31,7 @@ pub mod runtime_config;
 mod server;
 pub mod storage;
 mod table;
+mod usage;
 pub mod view;
 pub mod watch;
 pub mod webhook;

@@ -16,6 +16,7 @@ use crate::{
     options, proxy,
     registry::{Change, Deleted, Target, list::too_large, meta},
     table::Include,
+    usage,
     watch::{self, Travel, Watch},
 };
 use bytes::Bytes;
@@ -58,6 +59,9 @@ pub async fn serve(app: &Arc<App>, ask: &Ask, request: Request<Incoming>) -> Res
     let verb = info.verb.as_str();
     if !served.kind.verbs.contains(&verb) {
         return Err(Status::method_not_allowed());
+    }
+    if served.kind.measured {
+        return usage::serve(app, ask, target).await;
     }
     if !served.kind.is_stored() {
         return ask_only(app, ask, target, request).await;

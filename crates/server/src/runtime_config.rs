@@ -4,6 +4,7 @@
 //! what names its version, and that more than `api/ga`, `api/beta`, `api/alpha` and `api/all`.
 
 use coracle_api::Resource;
+use coracle_kinds::Kind;
 use std::collections::BTreeMap;
 
 /// What is switched on and off.
@@ -94,12 +95,15 @@ impl RuntimeConfig {
         Ok(Self { said })
     }
 
-    /// Whether a resource is served.
-    pub fn serves(&self, resource: &Resource) -> bool {
+    /// Whether a kind is served.
+    pub fn serves(&self, kind: &Kind) -> bool {
+        let resource = &kind.resource;
         let version = format!("{}/{}", resource.group, resource.version);
         let stage = Stage::of(&resource.version);
         let keys = [&format!("{version}/{}", resource.plural), version.as_str(), stage.key(), ALL];
-        keys.iter().find_map(|key| self.said.get(*key)).copied().unwrap_or(stage == Stage::Stable)
+        // upstream's add-on serves its beta version whatever the server's own ones are
+        let (keys, default) = if kind.measured { (&keys[..2], true) } else { (&keys[..], stage == Stage::Stable) };
+        keys.iter().find_map(|key| self.said.get(*key)).copied().unwrap_or(default)
     }
 }
 
@@ -131,8 +135,7 @@ mod tests {
 
     fn served(entries: &[&'static str], group: &str, version: &str, plural: &str) -> bool {
         let config = RuntimeConfig::read(entries.iter().copied(), known()).unwrap();
-        let resource = known().find(|r| r.group == group && r.version == version && r.plural == plural);
-        config.serves(resource.expect("a known resource"))
+        config.serves(coracle_kinds::find(group, version, plural).expect("a known kind"))
     }
 
     #[test]
@@ -166,6 +169,8 @@ mod tests {
         assert!(!served(&["batch/v1=false"], "batch", "v1", "jobs"));
         assert!(!served(&["api/all=false", "/v1=true"], "batch", "v1", "jobs"));
         assert!(served(&["api/all=false", "/v1=true"], "", "v1", "pods"));
+        let measured = |entries: &[&'static str]| served(entries, "metrics.k8s.io", "v1beta1", "nodes");
+        assert!(measured(&[]) && measured(&["api/beta=false"]) && !measured(&["metrics.k8s.io/v1beta1=false"]));
     }
 
     #[test]

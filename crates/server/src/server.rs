@@ -23,6 +23,7 @@ use crate::{
     },
     runtime_config::RuntimeConfig,
     storage::Store,
+    usage::Usage,
     view::StoreView,
     webhook::Webhooks,
 };
@@ -175,6 +176,7 @@ impl Server {
             openapi: OpenApi::new(&catalog),
             health,
             metrics: Metrics::default(),
+            usage: Usage::new(egress.clone(), config.clock.clone()),
             egress,
             stop: tasks.token(),
         });

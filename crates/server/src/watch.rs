@@ -10,7 +10,7 @@ use crate::{
     storage::{Kept, Snapshot, Store},
 };
 use bytes::{Bytes, BytesMut};
-use coracle_api::{FieldSelector, LabelSelector, Object, Result, Status};
+use coracle_api::{FieldSelector, LabelSelector, Meta, Object, Result, Status};
 use coracle_client::WatchEvent;
 use coracle_store::{Event, Watcher};
 use futures::{Stream, stream};
@@ -101,13 +101,21 @@ impl Selection {
 
     /// Whether an object is meant.
     pub fn matches(&self, kept: &Kept) -> bool {
-        let meta = kept.meta();
+        self.judge(kept.meta(), |at, value| self.served.has(kept, at, value))
+    }
+
+    /// Whether something with these labels and this name is meant, of a kind that has no other fields to be selected by.
+    pub fn matches_meta(&self, meta: &Meta) -> bool {
+        self.judge(meta, |_, _| false)
+    }
+
+    fn judge(&self, meta: &Meta, has: impl Fn(usize, &str) -> bool) -> bool {
         self.labels.matches(&meta.labels)
             && self.fields.iter().all(|(field, value, equal)| {
                 let holds = match field {
                     FieldRef::Name => meta.name == *value,
                     FieldRef::Namespace => meta.namespace == *value,
-                    FieldRef::Selectable(at) => self.served.has(kept, *at, value),
+                    FieldRef::Selectable(at) => has(*at, value),
                 };
                 holds == *equal
             })

@@ -75,7 +75,7 @@ impl Query {
 }
 
 /// Percent-encoding of everything that is not unreserved.
-pub(super) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

@@ -187,6 +187,7 @@ impl Version {
             rules: RuleSet::Made(Arc::new(rules)),
             generation: true,
             born_with_status: false,
+            measured: false,
             status,
             deletion: Deletion::Plain,
             create_on_update: false,

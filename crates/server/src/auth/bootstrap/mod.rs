@@ -102,7 +102,7 @@ fn policy() -> Vec<(Resource, Value)> {
     };
     for role in roles::cluster_roles() {
         let mut labels = json!({});
-        if let Some(aggregate) = role.aggregates_to {
+        for aggregate in role.aggregates_to {
             labels[format!("rbac.authorization.k8s.io/aggregate-to-{aggregate}")] = json!("true");
         }
         all.push(cluster_role(&role.name, &role.rules, labels));

@@ -6,8 +6,8 @@ use crate::auth::{node, rbac::Rule};
 pub struct ClusterRole {
     /// Its name.
     pub name: String,
-    /// The role that it is a part of.
-    pub aggregates_to: Option<&'static str>,
+    /// The roles that it is a part of.
+    pub aggregates_to: &'static [&'static str],
     /// Its rules.
     pub rules: Vec<Rule>,
 }
@@ -40,11 +40,18 @@ const READ: &str = "get,list,watch";
 const WRITE: &str = "create,delete,deletecollection,patch,update";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
+/// Who may see what is used, as metrics-server's manifests have it.
+const METRICS_READER: &str = "system:aggregated-metrics-reader";
+
 /// Roles made of others: `(name, part of, the roles that it is made of)`.
 pub const AGGREGATED: [(&str, Option<&str>, &[&str]); 3] = [
-    ("admin", None, &["system:aggregate-to-admin", "system:aggregate-to-edit", "system:aggregate-to-view"]),
-    ("edit", Some("admin"), &["system:aggregate-to-edit", "system:aggregate-to-view"]),
-    ("view", Some("edit"), &["system:aggregate-to-view"]),
+    (
+        "admin",
+        None,
+        &["system:aggregate-to-admin", "system:aggregate-to-edit", "system:aggregate-to-view", METRICS_READER],
+    ),
+    ("edit", Some("admin"), &["system:aggregate-to-edit", "system:aggregate-to-view", METRICS_READER]),
+    ("view", Some("edit"), &["system:aggregate-to-view", METRICS_READER]),
 ];
 
 /// `(binding, cluster role, subjects)`.
@@ -101,11 +108,18 @@ pub fn events() -> Rule {
 
 /// Every cluster role that is not a controller's and not made of others.
 pub fn cluster_roles() -> Vec<ClusterRole> {
-    let plain = |(name, rules): (&str, Vec<Rule>)| ClusterRole { name: name.to_string(), aggregates_to: None, rules };
+    let plain = |(name, rules): (&str, Vec<Rule>)| ClusterRole { name: name.to_string(), aggregates_to: &[], rules };
     let mut all: Vec<ClusterRole> = people().into_iter().chain(components()).chain(signers()).map(plain).collect();
-    for (name, rules) in [("admin", admin_part()), ("edit", edit_part()), ("view", view_part())] {
-        all.push(ClusterRole { name: format!("system:aggregate-to-{name}"), aggregates_to: Some(name), rules });
+    let parts: [(&'static [&'static str], _); 3] =
+        [(&["admin"], admin_part()), (&["edit"], edit_part()), (&["view"], view_part())];
+    for (part_of, rules) in parts {
+        all.push(ClusterRole { name: format!("system:aggregate-to-{}", part_of[0]), aggregates_to: part_of, rules });
     }
+    all.push(ClusterRole {
+        name: METRICS_READER.into(),
+        aggregates_to: &["admin", "edit", "view"],
+        rules: vec![r(READ, "metrics.k8s.io", "nodes,pods")],
+    });
     all
 }
 
