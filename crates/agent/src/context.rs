@@ -1,7 +1,8 @@
 //! What all parts of the agent share.
 
 use crate::{
-    eviction::Thresholds, machine::Machine, node::status::NodeState, pods::Pods, references::References, tokens::Tokens,
+    eviction::Thresholds, machine::Machine, node::status::NodeState, pods::Pods, references::References,
+    serve::usage::Averages, tokens::Tokens,
 };
 use coracle_base::{SharedClock, Tasks};
 use coracle_client::{Recorder, Reflector, SharedClient};
@@ -128,6 +129,8 @@ pub struct Node {
     pub tokens: Tokens,
     /// The pods.
     pub pods: Pods,
+    /// What containers used on the average.
+    pub averages: Averages,
     /// What decides the node's conditions.
     pub state: NodeState,
     /// Everything that runs.

@@ -79,6 +79,7 @@ impl Agent {
             references: references::References::new(view.clone()),
             tokens: tokens::Tokens::new(client.clone(), clock.clone()),
             pods: pods::Pods::default(),
+            averages: serve::usage::Averages::default(),
             state: node::status::NodeState::new(),
             network: network_seen,
             config,

@@ -145,6 +145,19 @@ impl Cgroups {
         field(&text, "oom_kill").is_some_and(|count| count > 0)
     }
 
+    /// Whether this process is in the group or below it.
+    pub fn holds_this_process(&self, path: &str) -> bool {
+        let group = format!("/{}/", path.trim_matches('/'));
+        // `<id>:<controllers>:<path>`; all hierarchies agree where one of them counts processor time
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let mut lines = own.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
+        let counts = |controllers: &str| match self.unified {
+            true => controllers.is_empty(),
+            false => controllers.split(',').any(|c| c == "cpuacct"),
+        };
+        lines.any(|(controllers, path)| counts(controllers) && path.starts_with(&group))
+    }
+
     /// What the group uses.
     pub fn usage(&self, path: &str) -> Usage {
         let relative = path.trim_start_matches('/');

@@ -411,6 +411,8 @@ pub trait Runtime: Send + Sync + 'static {
     async fn attach(&self, container: &str, stdin: bool) -> Result<Session>;
     /// What a container uses.
     async fn usage(&self, container: &str) -> Result<Usage>;
+    /// What the node uses if it is a group of processes on a machine that it shares with others; `None` if it is the machine.
+    async fn node_usage(&self) -> Result<Option<Usage>>;
     /// Events from now on. A receiver that lags compares with [`Runtime::containers`].
     fn events(&self) -> broadcast::Receiver<Event>;
 

@@ -1,10 +1,21 @@
 //! `/metrics`: counters in Prometheus' text format.
 
-use super::stats::node_cpu_nanos;
-use crate::{context::Node, pods, spec};
-use coracle_runtime::ContainerState;
-use k8s_openapi::api::core::v1::Pod;
+use super::usage::{self, Counters, PodUsage};
+use crate::{context::Node, spec};
+use coracle_runtime::{ContainerState, Usage};
+use jiff::Timestamp;
 use std::fmt::Write as _;
+
+/// Name, kind and meaning of what `/metrics/resource` tells, as upstream's kubelet names it.
+const FAMILIES: [(&str, &str, &str); 7] = [
+    ("container_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed by the container in core-seconds"),
+    ("container_memory_working_set_bytes", "gauge", "Current working set of the container in bytes"),
+    ("container_start_time_seconds", "gauge", "Start time of the container since unix epoch in seconds"),
+    ("node_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed by the node in core-seconds"),
+    ("node_memory_working_set_bytes", "gauge", "Current working set of the node in bytes"),
+    ("pod_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed by the pod in core-seconds"),
+    ("pod_memory_working_set_bytes", "gauge", "Current working set of the pod in bytes"),
+];
 
 /// About the agent itself.
 pub(super) async fn agent(node: &Node) -> String {
@@ -25,39 +36,46 @@ pub(super) async fn agent(node: &Node) -> String {
     out
 }
 
-/// About containers, as `/metrics/resource` has it.
-pub(super) async fn containers(node: &Node) -> String {
-    let mut cpu = String::new();
-    let mut memory = String::new();
-    for (object, _) in node.pods.all() {
-        let Ok(pod) = object.view::<Pod>() else { continue };
-        for found in pods::containers(node, &pod).await.containers {
-            if found.state != ContainerState::Running {
-                continue;
+/// About the node, its pods and their containers, as `/metrics/resource` has it: counters with the time at which they were read.
+pub(super) async fn resources(node: &Node) -> String {
+    let (all, whole) = (usage::pods(node).await, usage::whole(node).await);
+    let mut families = FAMILIES.map(|_| String::new());
+    let mut add = |family: usize, labels: &str, value: f64, at: Timestamp| {
+        let _ = writeln!(families[family], "{}{labels} {value} {}", FAMILIES[family].0, at.as_millisecond());
+    };
+    let seconds = |nanos: u64| nanos as f64 / 1e9;
+    for PodUsage { pod, containers } in &all {
+        let of = format!("namespace=\"{}\",pod=\"{}\"", spec::namespace(pod), spec::name(pod));
+        for container in containers {
+            let labels = format!("{{container=\"{}\",{of}}}", container.name);
+            let Counters { at, used } = container.counters;
+            add(0, &labels, seconds(used.cpu_nanos), at);
+            add(1, &labels, used.memory_working_set as f64, at);
+            if let Some(started) = container.started {
+                add(2, &labels, started.as_nanosecond() as f64 / 1e9, at);
             }
-            let Ok(usage) = node.runtime.usage(&found.id).await else { continue };
-            let labels = format!(
-                "{{container=\"{}\",namespace=\"{}\",pod=\"{}\"}}",
-                found.spec.name,
-                spec::namespace(&pod),
-                spec::name(&pod)
-            );
-            let _ = writeln!(cpu, "container_cpu_usage_seconds_total{labels} {}", usage.cpu_nanos as f64 / 1e9);
-            let _ = writeln!(memory, "container_memory_working_set_bytes{labels} {}", usage.memory_working_set);
+        }
+        if let Some(at) = containers.iter().map(|c| c.counters.at).max() {
+            let sum = |of: fn(&Usage) -> u64| containers.iter().map(|c| of(&c.counters.used)).sum::<u64>();
+            let labels = format!("{{{of}}}");
+            add(5, &labels, seconds(sum(|u| u.cpu_nanos)), at);
+            add(6, &labels, sum(|u| u.memory_working_set) as f64, at);
         }
     }
+    add(3, "", seconds(whole.used.cpu_nanos), whole.at);
+    add(4, "", whole.used.memory_working_set as f64, whole.at);
     let mut out = String::new();
-    let help = "Cumulative cpu time consumed by the container in core-seconds";
-    head(&mut out, "container_cpu_usage_seconds_total", "counter", help);
-    out.push_str(&cpu);
-    head(&mut out, "container_memory_working_set_bytes", "gauge", "Current working set of the container in bytes");
-    out.push_str(&memory);
-    let help = "Cumulative cpu time consumed by the node in core-seconds";
-    head(&mut out, "node_cpu_usage_seconds_total", "counter", help);
-    let _ = writeln!(out, "node_cpu_usage_seconds_total {}", node_cpu_nanos() as f64 / 1e9);
-    head(&mut out, "node_memory_working_set_bytes", "gauge", "Current working set of the node in bytes");
-    let used = node.machine.memory.saturating_sub(crate::eviction::memory().available);
-    let _ = writeln!(out, "node_memory_working_set_bytes {used}");
+    for ((name, kind, help), lines) in FAMILIES.iter().zip(&families) {
+        head(&mut out, name, kind, help);
+        out.push_str(lines);
+    }
+    head(
+        &mut out,
+        "resource_scrape_error",
+        "gauge",
+        "1 if there was an error while getting container metrics, 0 otherwise",
+    );
+    out.push_str("resource_scrape_error 0\n");
     out
 }
 

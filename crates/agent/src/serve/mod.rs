@@ -15,6 +15,7 @@ mod spdy;
 mod stats;
 mod tunnel;
 mod upgrade;
+pub mod usage;
 
 use crate::{Error, context::Node, node::serving};
 use access::Caller;
@@ -150,7 +151,7 @@ async fn route(node: Arc<Node>, request: Request<Incoming>) -> Result<Response<B
         ["pods"] if get => Ok(json_answer(&pods(&node))),
         ["stats", "summary"] if get => Ok(json_answer(&stats::summary(&node).await)),
         ["metrics"] if get => Ok(text_answer(metrics::agent(&node).await)),
-        ["metrics", "cadvisor" | "resource"] if get => Ok(text_answer(metrics::containers(&node).await)),
+        ["metrics", "cadvisor" | "resource"] if get => Ok(text_answer(metrics::resources(&node).await)),
         ["containerLogs", namespace, pod, container] if get => {
             logs::serve(&node, &*find(&node, namespace, pod)?, container, &query).await
         }

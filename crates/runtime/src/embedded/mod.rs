@@ -261,6 +261,12 @@ impl Runtime for EmbeddedRuntime {
         blocking(move || Ok(cgroups.usage(&cgroup))).await
     }
 
+    async fn node_usage(&self) -> Result<Option<Usage>> {
+        let (cgroups, parent) = (self.cgroups.clone(), self.config.cgroup_parent.clone());
+        // where this process, too, lives in the node's group, that group is all of the node
+        blocking(move || Ok(cgroups.holds_this_process(&parent).then(|| cgroups.usage(&parent)))).await
+    }
+
     fn events(&self) -> broadcast::Receiver<Event> {
         self.mirror.events.subscribe()
     }
