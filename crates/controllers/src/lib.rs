@@ -24,6 +24,7 @@ mod deployment;
 mod disruption;
 mod endpoints;
 mod garbage;
+mod horizontal_pod_autoscaler;
 mod job;
 mod job_ttl;
 mod namespace;
@@ -57,6 +58,7 @@ pub fn all(settings: &ClusterSettings) -> Vec<Box<dyn Controller>> {
         Box::new(endpoints::mirror::Mirror),
         Box::new(endpoints::slices::EndpointSlices::default()),
         Box::new(garbage::Garbage::default()),
+        Box::new(horizontal_pod_autoscaler::HorizontalPodAutoscalers::default()),
         Box::new(namespace::Namespaces::default()),
         Box::new(job::Jobs::default()),
         Box::new(job_ttl::JobTtl),

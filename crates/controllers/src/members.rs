@@ -23,6 +23,12 @@ impl Selector {
         let pair = pairs.and_then(|p| p.iter().next()).map(|(k, v)| (k.clone(), v.clone()));
         Self { labels, pair }
     }
+
+    /// `labels` alone.
+    pub fn of(labels: LabelSelector) -> Self {
+        let pair = labels.exact().next().map(|(k, v)| (k.to_string(), v.to_string()));
+        Self { labels, pair }
+    }
 }
 
 /// Namespace and name.
@@ -71,6 +77,9 @@ impl Members {
         let meta = change.object().meta();
         let key = (meta.namespace.clone(), meta.name.clone());
         let mut state = self.state.lock();
+        if state.selectors.is_empty() {
+            return Vec::new();
+        }
         let now = match &change.new {
             Some(pod) => state.selecting(&key.0, &pod.meta().labels),
             None => BTreeSet::new(),
