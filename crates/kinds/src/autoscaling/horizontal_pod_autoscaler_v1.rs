@@ -1,6 +1,7 @@
 //! HorizontalPodAutoscaler, version 1: one CPU target; what else version 2 can say travels in an annotation.
 
 use super::horizontal_pod_autoscaler as v2;
+use super::older_metrics::{Side, to_newer, to_older};
 use crate::descriptor::{Defaults, Kind, StoredAs, Subresource};
 use crate::fields::{default, ensure};
 use k8s_openapi::api::autoscaling::v1::HorizontalPodAutoscaler;
@@ -29,10 +30,11 @@ fn is_cpu(metric: &Value) -> bool {
 }
 
 fn to_storage(object: &mut Value) {
-    let mut metrics = take_annotation(object, METRICS).and_then(as_list).unwrap_or_default();
+    let newer = |list: Vec<Value>, side| list.iter().map(|m| to_newer(m, side)).collect::<Vec<_>>();
+    let mut metrics = newer(take_annotation(object, METRICS).and_then(as_list).unwrap_or_default(), Side::Spec);
     if let Some(target) = take(object, "spec", "targetCPUUtilizationPercentage") {
         let target = json!({"type": "Utilization", "averageUtilization": target});
-        metrics.insert(0, json!({"type": "Resource", "resource": {"name": "cpu", "target": target}}));
+        metrics.push(json!({"type": "Resource", "resource": {"name": "cpu", "target": target}}));
     }
     if !metrics.is_empty() {
         object["spec"]["metrics"] = json!(metrics);
@@ -40,12 +42,14 @@ fn to_storage(object: &mut Value) {
     if let Some(behavior) = take_annotation(object, BEHAVIOR) {
         object["spec"]["behavior"] = behavior;
     }
-    let mut current = take_annotation(object, CURRENT).and_then(as_list).unwrap_or_default();
-    if let Some(now) = take(object, "status", "currentCPUUtilizationPercentage") {
-        let now = json!({"averageUtilization": now, "averageValue": "0"});
-        current.insert(0, json!({"type": "Resource", "resource": {"name": "cpu", "current": now}}));
-    }
-    if !current.is_empty() {
+    let now = take(object, "status", "currentCPUUtilizationPercentage");
+    // the annotation says more than the field
+    let current = take_annotation(object, CURRENT).and_then(as_list).map(|list| newer(list, Side::Status));
+    let current = current.filter(|list| !list.is_empty()).or_else(|| {
+        let now = json!({"averageUtilization": now?, "averageValue": "0"});
+        Some(vec![json!({"type": "Resource", "resource": {"name": "cpu", "current": now}})])
+    });
+    if let Some(current) = current {
         object["status"]["currentMetrics"] = json!(current);
     }
     if let Some(conditions) = take_annotation(object, CONDITIONS) {
@@ -54,22 +58,22 @@ fn to_storage(object: &mut Value) {
 }
 
 fn from_storage(object: &mut Value) {
+    let older = |list: &[Value], side| list.iter().map(|m| to_older(m, side)).collect::<Vec<_>>();
     let mut metrics = take(object, "spec", "metrics").and_then(as_list).unwrap_or_default();
-    let cpu = metrics.iter().position(|m| is_cpu(m) && m["resource"]["target"]["averageUtilization"].is_number());
-    if let Some(index) = cpu {
-        let cpu = metrics.remove(index);
+    let by_utilization = |m: &Value| is_cpu(m) && m["resource"]["target"]["averageUtilization"].is_number();
+    if let Some(cpu) = metrics.iter().find(|m| by_utilization(m)) {
         object["spec"]["targetCPUUtilizationPercentage"] = cpu["resource"]["target"]["averageUtilization"].clone();
     }
-    put_annotation(object, METRICS, json!(metrics));
+    metrics.retain(|m| !by_utilization(m));
+    put_annotation(object, METRICS, json!(older(&metrics, Side::Spec)));
     let behavior = take(object, "spec", "behavior").unwrap_or_default();
     put_annotation(object, BEHAVIOR, behavior);
-    let mut current = take(object, "status", "currentMetrics").and_then(as_list).unwrap_or_default();
-    let cpu = current.iter().position(|m| is_cpu(m) && m["resource"]["current"]["averageUtilization"].is_number());
-    if let Some(index) = cpu {
-        let cpu = current.remove(index);
+    let current = take(object, "status", "currentMetrics").and_then(as_list).unwrap_or_default();
+    let cpu = current.iter().find(|m| is_cpu(m) && m["resource"]["current"]["averageUtilization"].is_number());
+    if let Some(cpu) = cpu {
         object["status"]["currentCPUUtilizationPercentage"] = cpu["resource"]["current"]["averageUtilization"].clone();
     }
-    put_annotation(object, CURRENT, json!(current));
+    put_annotation(object, CURRENT, json!(older(&current, Side::Status)));
     let conditions = take(object, "status", "conditions").unwrap_or_default();
     put_annotation(object, CONDITIONS, conditions);
 }

@@ -2,4 +2,5 @@
 
 pub mod horizontal_pod_autoscaler;
 pub mod horizontal_pod_autoscaler_v1;
+mod older_metrics;
 mod validate;
