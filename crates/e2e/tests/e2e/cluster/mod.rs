@@ -1,6 +1,7 @@
 //! Whole clusters: `coracle up`, with containers. The six steps of the story are a test each; then what else can happen to a cluster.
 
 mod agent;
+mod autoscaling;
 mod bench;
 mod chart;
 mod clients;
