@@ -2,7 +2,7 @@
 
 use super::set::Set;
 use crate::status::{Result, Status};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// More entries of updates than this are folded together, oldest first.
@@ -181,25 +181,28 @@ impl Books {
 }
 
 fn write(id: &Id, entry: &Entry) -> Value {
-    let mut value = json!({
-        "operation": id.operation.name(), "apiVersion": entry.version,
-        "fieldsType": "FieldsV1", "fieldsV1": entry.fields.to_value(),
-    });
-    let optional =
-        [("manager", Some(&id.manager)), ("subresource", Some(&id.subresource)), ("time", entry.time.as_ref())];
-    for (name, text) in optional {
-        if let Some(text) = text.filter(|t| !t.is_empty()) {
-            value[name] = json!(text);
-        }
+    let mut map = Map::new();
+    let time = entry.time.as_deref().unwrap_or_default();
+    let texts = [
+        ("apiVersion", entry.version.as_str()),
+        ("fieldsType", "FieldsV1"),
+        ("manager", &id.manager),
+        ("operation", id.operation.name()),
+        ("subresource", &id.subresource),
+        ("time", time),
+    ];
+    for (name, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
+        map.insert(name.into(), Value::String(text.into()));
     }
-    value
+    map.insert("fieldsV1".into(), entry.fields.to_value());
+    Value::Object(map)
 }
 
 /// Whether a request asks for the books to be closed: an empty list, or one empty entry.
 pub(super) fn is_reset(object: &Value) -> bool {
     match object["metadata"].get("managedFields").and_then(Value::as_array).map(Vec::as_slice) {
         Some([]) => true,
-        Some([one]) => one.as_object().is_some_and(serde_json::Map::is_empty),
+        Some([one]) => one.as_object().is_some_and(Map::is_empty),
         _ => false,
     }
 }

@@ -79,7 +79,7 @@ impl Step {
     /// The key under which `FieldsV1` has it.
     pub(crate) fn wire(&self) -> String {
         match self {
-            Self::Field(name) => format!("f:{name}"),
+            Self::Field(name) => ["f:", name].concat(),
             Self::Key(keys) => {
                 let pairs: Vec<String> =
                     keys.iter().map(|(name, value)| format!("{}:{}", quote(name), value.json())).collect();

@@ -4,7 +4,9 @@ use super::{Operation, Plugin, Request, text};
 use async_trait::async_trait;
 use coracle_api::{Resource, Result};
 use coracle_client::View;
+use k8s_openapi::api::scheduling::v1::PriorityClass;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 const CLASSES: Resource = Resource::fixed("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", false);
 const PREEMPT: &str = "PreemptLowerPriority";
@@ -38,7 +40,8 @@ impl Plugin for Priority {
             return Ok(());
         }
         match default_class(request.view) {
-            Some((name, _)) if name != text(class, "/metadata/name") => {
+            Some(other) if other.metadata.name.as_deref() != Some(text(class, "/metadata/name")) => {
+                let name = other.metadata.name.as_deref().unwrap_or_default();
                 let why = format!("PriorityClass {name} is already marked as default. Only one default can exist");
                 Err(request.forbid(class, why))
             }
@@ -48,23 +51,25 @@ impl Plugin for Priority {
 }
 
 /// The default class: the one of lowest value, should there be several.
-fn default_class(view: &dyn View) -> Option<(String, Value)> {
-    let classes = view.list(&CLASSES, "").into_iter().map(|class| (class.meta().name.clone(), class.value()));
-    classes.filter(|(_, class)| class["globalDefault"] == true).min_by_key(|(_, class)| class["value"].as_i64())
+fn default_class(view: &dyn View) -> Option<Arc<PriorityClass>> {
+    let classes = view.list(&CLASSES, "").into_iter().filter_map(|class| class.view::<PriorityClass>().ok());
+    classes.filter(|class| class.global_default == Some(true)).min_by_key(|class| class.value)
 }
 
 fn set(request: &Request<'_>, pod: &mut Value) -> Result<()> {
     let name = text(pod, "/spec/priorityClassName").to_string();
-    let (name, class) = if name.is_empty() {
-        default_class(request.view).unwrap_or((name, Value::Null))
+    let class = if name.is_empty() {
+        default_class(request.view)
     } else {
         let Some(class) = request.view.get(&CLASSES, "", &name) else {
             return Err(request.forbid(pod, format!("no PriorityClass with name {name} was found")));
         };
-        (name, class.value())
+        Some(class.view::<PriorityClass>()?)
     };
-    let value = class["value"].as_i64().unwrap_or(0);
-    let policy = class["preemptionPolicy"].as_str().unwrap_or(PREEMPT).to_string();
+    let class = class.as_deref();
+    let name = class.and_then(|class| class.metadata.name.clone()).unwrap_or(name);
+    let value = class.and_then(|class| class.value).map_or(0, i64::from);
+    let policy = class.and_then(|class| class.preemption_policy.clone()).unwrap_or_else(|| PREEMPT.to_string());
     let spec = &pod["spec"];
     if let Some(given) = spec["priority"].as_i64().filter(|given| *given != value) {
         return Err(request.forbid(

@@ -3,6 +3,7 @@
 use super::{Plugin, Request, list_mut, text};
 use async_trait::async_trait;
 use coracle_api::{Object, Resource, Result};
+use k8s_openapi::api::core::v1::ServiceAccount as Account;
 use rand::Rng;
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
@@ -38,20 +39,18 @@ impl Plugin for ServiceAccount {
             );
             return Err(request.forbid(pod, why));
         };
-        let account = account.value();
+        let account = account.view::<Account>()?;
         let Some(spec) = pod.get_mut("spec").filter(|spec| spec.is_object()) else { return Ok(()) };
         spec["serviceAccountName"] = json!(name);
         spec["serviceAccount"] = json!(name);
-        let wanted = spec["automountServiceAccountToken"]
-            .as_bool()
-            .or_else(|| account["automountServiceAccountToken"].as_bool())
-            .unwrap_or(true);
+        let wanted =
+            spec["automountServiceAccountToken"].as_bool().or(account.automount_service_account_token).unwrap_or(true);
         if wanted {
             mount_token(spec);
         }
         let has_secrets = spec["imagePullSecrets"].as_array().is_some_and(|list| !list.is_empty());
-        if !has_secrets && account["imagePullSecrets"].as_array().is_some_and(|list| !list.is_empty()) {
-            spec["imagePullSecrets"] = account["imagePullSecrets"].clone();
+        if let Some(secrets) = account.image_pull_secrets.as_ref().filter(|list| !has_secrets && !list.is_empty()) {
+            spec["imagePullSecrets"] = json!(secrets);
         }
         Ok(())
     }

@@ -1,12 +1,14 @@
 //! The edge: sockets, TLS, HTTP/1.1 and HTTP/2. What is inside a request is not decided here.
 
 pub mod body;
+mod gather;
 pub mod negotiate;
 pub mod warning;
 pub mod websocket;
 
 use body::Body;
 use coracle_base::Tasks;
+use gather::Gather;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::{
@@ -87,7 +89,7 @@ where
 {
     stream.set_nodelay(true).map_err(|e| e.to_string())?;
     mortal(&stream).map_err(|e| e.to_string())?;
-    let stream = tokio::time::timeout(HANDSHAKE, tls.accept(stream))
+    let stream = tokio::time::timeout(HANDSHAKE, tls.accept(Gather::new(stream)))
         .await
         .map_err(|_| "the TLS handshake took too long".to_string())?
         .map_err(|e| format!("TLS handshake: {e}"))?;
