@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &str)] = &[
     ("agent", "base api kinds client runtime network pki"),
     ("coracle", "base api cel kinds store client pki server controllers scheduler runtime network agent"),
     ("testkit", "base api client network"),
-    ("hostile", "base api cel runtime network"),
+    ("hostile", "agent api cel kinds network pki runtime server structural"),
     ("e2e", "base api client network testkit"),
 ];
 

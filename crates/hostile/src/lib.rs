@@ -8,7 +8,7 @@ mod mutate;
 mod targets;
 
 pub use mutate::Mutations;
-pub use targets::TARGETS;
+pub use targets::all;
 
 /// One reader.
 pub struct Target {
@@ -22,7 +22,7 @@ pub struct Target {
 
 /// Runs the target of that name, if there is one.
 pub fn run(name: &str, input: &[u8]) {
-    if let Some(target) = TARGETS.iter().find(|t| t.name == name) {
+    if let Some(target) = all().find(|t| t.name == name) {
         (target.run)(input);
     }
 }

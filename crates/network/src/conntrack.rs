@@ -98,7 +98,8 @@ pub fn delete(socket: &mut Socket, entry: &Entry) -> Result<()> {
     }
 }
 
-fn parse(attrs: &[u8]) -> Option<Entry> {
+/// The connection that attributes of the kernel describe.
+pub fn parse(attrs: &[u8]) -> Option<Entry> {
     let tuple = attribute(attrs, TUPLE_ORIGINAL)?;
     let reply = attribute(attrs, TUPLE_REPLY)?;
     Some(Entry {

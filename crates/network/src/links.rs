@@ -336,7 +336,8 @@ fn encode_neighbour(b: &mut Buffer, link: u32, neighbour: Neighbour) {
     b.attr(2, &mac);
 }
 
-fn parse_link(payload: &[u8]) -> Option<Link> {
+/// The link in a message of the kernel.
+pub fn parse_link(payload: &[u8]) -> Option<Link> {
     let attrs = payload.get(16..)?;
     let name = attribute(attrs, 3)?;
     Some(Link {
@@ -348,7 +349,8 @@ fn parse_link(payload: &[u8]) -> Option<Link> {
     })
 }
 
-fn parse_route(payload: &[u8]) -> Option<Route> {
+/// The route in a message of the kernel, if it is one of ours.
+pub fn parse_route(payload: &[u8]) -> Option<Route> {
     if payload.get(4..6)? != [TABLE_MAIN, OUR_PROTOCOL] {
         return None;
     }
@@ -361,7 +363,8 @@ fn parse_route(payload: &[u8]) -> Option<Route> {
     })
 }
 
-fn parse_neighbour(payload: &[u8], link: u32) -> Option<Neighbour> {
+/// The neighbour in a message of the kernel, if it is a static one of that link.
+pub fn parse_neighbour(payload: &[u8], link: u32) -> Option<Neighbour> {
     if u32_at(payload, 4)? != link || u16_at(payload, 8)? & NUD_PERMANENT == 0 {
         return None;
     }

@@ -153,13 +153,17 @@ pub fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
 }
 
 /// A message from the kernel.
-struct Reply<'a> {
-    kind: u16,
-    seq: u32,
-    payload: &'a [u8],
+pub struct Reply<'a> {
+    /// What it is.
+    pub kind: u16,
+    /// The request that it answers.
+    pub seq: u32,
+    /// What follows the header.
+    pub payload: &'a [u8],
 }
 
-fn replies(bytes: &[u8]) -> impl Iterator<Item = Reply<'_>> {
+/// The messages in a packet; stops at the first malformed one.
+pub fn replies(bytes: &[u8]) -> impl Iterator<Item = Reply<'_>> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
         let length = (u32_at(rest, 0)? as usize).min(rest.len());
@@ -260,10 +264,11 @@ impl Socket {
     }
 }
 
-fn errno_of(payload: &[u8]) -> Result<(), Errno> {
+/// What an error message says.
+pub fn errno_of(payload: &[u8]) -> Result<(), Errno> {
     match u32_at(payload, 0).unwrap_or_default() as i32 {
         0 => Ok(()),
-        code => Err(Errno::from_raw(-code)),
+        code => Err(Errno::from_raw(code.saturating_neg())),
     }
 }
 

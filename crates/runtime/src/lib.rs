@@ -6,7 +6,7 @@
 mod cgroup;
 mod embedded;
 mod files;
-mod image;
+pub mod image;
 mod shim;
 mod spec;
 

@@ -1,6 +1,5 @@
 //! Streams over one WebSocket, as Kubernetes multiplexes them: the first byte of a message is its channel.
 
-use super::upgrade::Socket;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt, stream::SplitSink};
@@ -10,9 +9,12 @@ use std::{
     task::{Context, Poll, ready},
 };
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_tungstenite::tungstenite::{
-    Message,
-    protocol::{CloseFrame, frame::coding::CloseCode},
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Message,
+        protocol::{CloseFrame, frame::coding::CloseCode},
+    },
 };
 use tokio_util::io::StreamReader;
 
@@ -86,7 +88,10 @@ pub(super) fn goodbye() -> Message {
 }
 
 /// A WebSocket as a plain stream of bytes: binary messages, whose borders mean nothing.
-pub(super) fn bytes(socket: Socket) -> (impl AsyncRead + Unpin + Send, impl AsyncWrite + Unpin + Send) {
+pub(super) fn bytes<S>(socket: WebSocketStream<S>) -> (impl AsyncRead + Unpin + Send, impl AsyncWrite + Unpin + Send)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
     let (sink, stream) = socket.split();
     let pieces = stream.filter_map(|message| {
         std::future::ready(match message {
@@ -99,9 +104,9 @@ pub(super) fn bytes(socket: Socket) -> (impl AsyncRead + Unpin + Send, impl Asyn
 }
 
 /// What is written becomes messages.
-struct Messages(SplitSink<Socket, Message>);
+struct Messages<S>(SplitSink<WebSocketStream<S>, Message>);
 
-impl AsyncWrite for Messages {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Messages<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.0.poll_ready_unpin(cx)).map_err(io::Error::other)?;
         let message = Message::binary(Bytes::copy_from_slice(data));

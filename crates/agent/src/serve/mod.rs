@@ -13,6 +13,7 @@ mod query;
 mod sessions;
 mod spdy;
 mod stats;
+pub mod strangers;
 mod tunnel;
 mod upgrade;
 pub mod usage;

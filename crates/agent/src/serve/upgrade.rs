@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -106,12 +107,7 @@ impl Upgrade {
             Spoken::Channels(protocol) => Some(protocol),
             Spoken::Tunnel(_) => None,
         };
-        let config = WebSocketConfig::default()
-            .read_buffer_size(SOCKET_BUFFER)
-            .write_buffer_size(0)
-            .max_message_size(Some(MOST_MESSAGE))
-            .max_frame_size(Some(MOST_MESSAGE));
-        let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
+        let socket = socket(io).await;
         Ok(match protocol {
             Some(protocol) => Upgraded::Channels(Box::new(socket), protocol),
             None => {
@@ -120,6 +116,16 @@ impl Upgrade {
             }
         })
     }
+}
+
+/// The server's end of a WebSocket whose handshake is done.
+pub(super) async fn socket<S: AsyncRead + AsyncWrite + Unpin>(io: S) -> WebSocketStream<S> {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(SOCKET_BUFFER)
+        .write_buffer_size(0)
+        .max_message_size(Some(MOST_MESSAGE))
+        .max_frame_size(Some(MOST_MESSAGE));
+    WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await
 }
 
 fn refusal(code: StatusCode, why: &str) -> Response<Body> {

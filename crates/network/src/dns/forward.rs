@@ -101,7 +101,7 @@ impl Forwarder {
 }
 
 /// For how long an answer may be remembered; not at all if it failed or is cut.
-fn time_to_live(message: &Message) -> Option<Duration> {
+pub fn time_to_live(message: &Message) -> Option<Duration> {
     let answered = matches!(message.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain);
     if !answered || message.metadata.truncation {
         return None;
@@ -158,7 +158,7 @@ async fn exchange_tcp(server: SocketAddr, asked: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 /// Whether `reply` is a readable answer to `asked`: same id, same question.
-fn answers(asked: &[u8], reply: &[u8]) -> bool {
+pub fn answers(asked: &[u8], reply: &[u8]) -> bool {
     if reply.len() < 12 || reply[..2] != asked[..2] || reply[2] & 0x80 == 0 {
         return false;
     }

@@ -12,7 +12,7 @@
 mod archive;
 mod blob;
 pub mod config;
-mod layer;
+pub mod layer;
 mod pull;
 pub mod reference;
 

@@ -104,23 +104,31 @@ impl Paging {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-struct Token {
+/// Where a list goes on: what `continue` carries.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
     #[serde(default)]
     v: String,
+    /// The revision; -1: whatever is current.
     #[serde(default)]
-    rv: i64,
+    pub rv: i64,
+    /// The last key that was given out, from the collection's prefix on.
     #[serde(default)]
-    start: String,
+    pub start: String,
 }
 
 impl Token {
-    fn encode(revision: i64, start: &str) -> String {
+    /// As clients carry it.
+    pub fn encode(revision: i64, start: &str) -> String {
         let token = Self { v: "meta.k8s.io/v1".into(), rv: revision, start: start.into() };
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).unwrap_or_default())
     }
 
-    fn decode(text: &str) -> Result<Self> {
+    /// Reads it back.
+    ///
+    /// # Errors
+    /// 400 for what is none.
+    pub fn decode(text: &str) -> Result<Self> {
         let bad = |why: &str| Status::bad_request(format!("invalid continue token: continue key is not valid{why}"));
         let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|e| match e {
             base64::DecodeError::InvalidByte(at, _) => bad(&format!(": illegal base64 data at input byte {at}")),

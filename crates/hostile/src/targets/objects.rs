@@ -1,26 +1,20 @@
-//! The readers.
+//! Objects and patches: what request bodies carry.
 
+use super::two;
 use crate::Target;
 use coracle_api::{
-    FieldSelector, LabelSelector, Patch, PatchKind, Schema,
+    Patch, PatchKind, Schema,
     managed::{self, Endpoint, OnConflict, OneVersion, Reset, Writer},
     options::FieldValidation,
     protobuf,
-    quantity::Quantity,
     schema::{self, Media, Type, json_error, yaml},
 };
-use coracle_network::dns::answer;
-use coracle_runtime::Reference;
 use jiff::Timestamp;
 use serde_json::Value;
 
 const POD: &[u8] = br#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a","labels":{"x":"y"},"creationTimestamp":"2026-01-02T03:04:05Z","finalizers":["x/y"],"managedFields":[{"manager":"m","operation":"Apply","apiVersion":"v1","fieldsType":"FieldsV1","fieldsV1":{"f:spec":{"f:containers":{"k:{\"name\":\"c\"}":{".":{},"f:image":{}}}}}}]},"spec":{"containers":[{"name":"c","image":"i","resources":{"limits":{"cpu":"500m","memory":"1Gi"}},"ports":[{"containerPort":80,"protocol":"TCP"}]}],"volumes":[{"name":"v","emptyDir":{}}],"tolerations":[{"key":"a","operator":"Exists"}]}}"#;
 const POD_YAML: &[u8] = b"apiVersion: v1\nkind: Pod\nmetadata: &m\n  name: a\n  labels: {x: 'y', \"z\": yes}\nspec:\n  containers:\n  - name: c\n    image: i\n    args: [\"-x\", 0644, 1.5, ~]\n    command: |\n      one\n      two\n  nodeSelector:\n    <<: *m\n";
-/// Two texts in one input stand on both sides of this.
-const BETWEEN: u8 = b'\n';
-
-/// All readers.
-pub static TARGETS: &[Target] = &[
+pub(super) static TARGETS: &[Target] = &[
     Target { name: "json", run: json, seeds: &[POD, br#"{"kind":"ConfigMap","data":{"a":"b","a":"c"}}"#] },
     Target { name: "json_error", run: json_text, seeds: &[POD, br#"[1, -0.5e+3, "\u00e9\n", true]"#] },
     Target { name: "yaml", run: yaml_text, seeds: &[POD_YAML, POD] },
@@ -29,26 +23,6 @@ pub static TARGETS: &[Target] = &[
     Target { name: "merge_patch", run: merge_patch, seeds: MERGE_PATCH },
     Target { name: "strategic_patch", run: strategic_patch, seeds: STRATEGIC_PATCH },
     Target { name: "apply", run: apply, seeds: APPLY },
-    Target { name: "label_selector", run: label_selector, seeds: &[b"a=b,c!=d,e in (f,g),h notin (i),j,!k,l>1,m<2"] },
-    Target { name: "field_selector", run: field_selector, seeds: &[br"metadata.name=a,spec.nodeName!=b\,c"] },
-    Target { name: "quantity", run: quantity, seeds: &[b"1.5Gi", b"-100m", b"1e3", b"0.5E2", b"12Ei", b"1n"] },
-    Target { name: "time", run: time, seeds: &[b"2026-01-02T03:04:05Z", b"2026-01-02t03:04:05.123456789+01:00"] },
-    Target {
-        name: "cel",
-        run: cel,
-        seeds: &[
-            b"self.a.all(x, x.matches('^[a-z]+$') && size(x) < 5) || has(self.b) ? [1, 2u, 0x3] : {'k': b\"\\x00\"}",
-        ],
-    },
-    Target { name: "dns", run: dns, seeds: &[DNS] },
-    Target {
-        name: "reference",
-        run: reference,
-        seeds: &[
-            b"registry.example.com:5000/a/b:v1@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
-            b"nginx",
-        ],
-    },
 ];
 
 const PROTOBUF: &[&[u8]] = &[
@@ -66,13 +40,12 @@ const STRATEGIC_PATCH: &[&[u8]] = &[
 const APPLY: &[&[u8]] = &[
     b"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":null,\"ports\":[{\"containerPort\":80}]}]}}",
 ];
-const DNS: &[u8] = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\x01\x03web\x01a\x03svc\x07cluster\x05local\0\0\x01\0\x01\0\0\x29\x10\0\0\0\0\0\0\0";
-
 fn pod() -> Option<Type<'static>> {
     Schema::builtin().type_of("", "v1", "Pod")
 }
 
-fn live() -> Value {
+/// An object that patches, paths and expressions meet.
+pub(super) fn live() -> Value {
     serde_json::from_slice(POD).unwrap_or_default()
 }
 
@@ -137,10 +110,7 @@ fn strategic_patch(input: &[u8]) {
 
 /// A configuration; or, after a line, what an update makes of the object.
 fn apply(input: &[u8]) {
-    let (config, update) = match input.iter().position(|b| *b == BETWEEN) {
-        Some(at) => (&input[..at], &input[at + 1..]),
-        None => (input, &b""[..]),
-    };
+    let (config, update) = two(input);
     let Ok(config) = serde_json::from_slice::<Value>(config) else { return };
     let endpoint = Endpoint {
         version: "v1",
@@ -165,47 +135,4 @@ fn apply(input: &[u8]) {
     if let Some(once) = once.filter(|o| o["metadata"].get("managedFields").is_some()) {
         assert_eq!(applied(&once), Some(once.clone()), "apply is idempotent");
     }
-}
-
-fn text(input: &[u8]) -> Option<&str> {
-    std::str::from_utf8(input).ok()
-}
-
-fn label_selector(input: &[u8]) {
-    if let Some(selector) = text(input).and_then(|text| LabelSelector::parse(text).ok()) {
-        let shown = selector.to_string();
-        assert_eq!(LabelSelector::parse(&shown).map(|s| s.to_string()), Ok(shown));
-    }
-}
-
-fn field_selector(input: &[u8]) {
-    let _ = text(input).map(FieldSelector::parse);
-}
-
-fn quantity(input: &[u8]) {
-    if let Some(quantity) = text(input).and_then(|text| text.parse::<Quantity>().ok()) {
-        let shown = quantity.to_string();
-        assert_eq!(shown.parse::<Quantity>().map(|q| q.to_string()).ok(), Some(shown));
-    }
-}
-
-fn time(input: &[u8]) {
-    for micro in [false, true] {
-        if let Some(time) = text(input).and_then(|text| schema::decode::canonical_time(text, micro)) {
-            assert_eq!(schema::decode::canonical_time(&time, micro), Some(time));
-        }
-    }
-}
-
-fn cel(input: &[u8]) {
-    let _ = text(input).map(|text| coracle_cel::Env::default().with_mutation().compile(text));
-}
-
-fn dns(input: &[u8]) {
-    let _ = answer::parse(input);
-    let _ = answer::limit_of(input, coracle_network::dns::Transport::Udp);
-}
-
-fn reference(input: &[u8]) {
-    let _ = text(input).map(Reference::parse);
 }
