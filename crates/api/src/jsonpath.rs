@@ -1,11 +1,18 @@
 //! Paths into JSON as `kubectl -o jsonpath` and printer columns write them, without the braces around them.
 //!
 //! Fields (`.spec.a\.b`, `['a']`), items (`[0]`, `[-1]`, `[1:3]`, `[0,2]`, `[*]`), everything below (`..name`) and filters
-//! (`[?(@.type=="Ready")]`). What is missing is passed over.
+//! (`[?(@.type=="Ready")]`). What is missing is passed over. Paths are other people's: filters within filters and the values that are found
+//! have bounds.
 //!
 //! Source: client-go `util/jsonpath`.
 
 use serde_json::Value;
+use std::cell::Cell;
+
+/// Filters are nested no deeper.
+const DEPTH: usize = 8;
+/// No more values are looked at: each `..`, and each filter in a filter, may multiply them.
+const MOST: usize = 100_000;
 
 /// A parsed path.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +66,11 @@ impl JsonPath {
     /// # Errors
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
+        Self::parse_within(text, DEPTH)
+    }
+
+    /// The same with room for so many filters within each other.
+    fn parse_within(text: &str, depth: usize) -> Result<Self, String> {
         let mut steps = Vec::new();
         let mut rest = text.trim();
         while !rest.is_empty() {
@@ -69,7 +81,7 @@ impl JsonPath {
                 rest = if after.starts_with('[') { after } else { field(after, &mut steps) };
             } else if let Some(after) = rest.strip_prefix('[') {
                 let end = closing(after).ok_or_else(|| format!("unterminated array in {text:?}"))?;
-                steps.push(bracket(after[..end].trim())?);
+                steps.push(bracket(after[..end].trim(), depth)?);
                 rest = &after[end + 1..];
             } else if let Some(after) = rest.strip_prefix(['@', '$']) {
                 rest = after;
@@ -80,14 +92,23 @@ impl JsonPath {
         Ok(Self(steps))
     }
 
-    /// All values that it leads to.
+    /// All values that it leads to, as far as a bounded search comes.
     pub fn find<'v>(&self, root: &'v Value) -> Vec<&'v Value> {
-        self.0.iter().fold(vec![root], |found, step| found.into_iter().flat_map(|value| step.apply(value)).collect())
+        self.walk(root, &Cell::new(MOST))
     }
 
     /// The first value that it leads to.
     pub fn first<'v>(&self, root: &'v Value) -> Option<&'v Value> {
         self.find(root).into_iter().next()
+    }
+
+    /// `left`: so many values may still be looked at.
+    fn walk<'v>(&self, root: &'v Value, left: &Cell<usize>) -> Vec<&'v Value> {
+        let mut found = vec![root];
+        for step in &self.0 {
+            found = found.into_iter().flat_map(|value| step.apply(value, left)).collect();
+        }
+        found
     }
 }
 
@@ -132,12 +153,13 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-fn bracket(inner: &str) -> Result<Step, String> {
+fn bracket(inner: &str, depth: usize) -> Result<Step, String> {
     if inner == "*" {
         return Ok(Step::All);
     }
     if let Some(filter) = inner.strip_prefix("?(") {
-        return filter_of(filter.strip_suffix(')').ok_or_else(|| format!("unterminated filter in {inner:?}"))?);
+        let filter = filter.strip_suffix(')').ok_or_else(|| format!("unterminated filter in {inner:?}"))?;
+        return filter_of(filter, depth.checked_sub(1).ok_or("filters are nested too deep")?);
     }
     let picks: Result<Vec<Pick>, String> = inner.split(',').map(|part| pick(part.trim())).collect();
     match picks?.as_slice() {
@@ -175,7 +197,7 @@ fn unquote(text: &str) -> Option<String> {
     })
 }
 
-fn filter_of(text: &str) -> Result<Step, String> {
+fn filter_of(text: &str, depth: usize) -> Result<Step, String> {
     let mut quote: Option<char> = None;
     for (at, c) in text.char_indices() {
         match (quote, c) {
@@ -184,16 +206,16 @@ fn filter_of(text: &str) -> Result<Step, String> {
             (None, '"' | '\'') => quote = Some(c),
             _ => {
                 if let Some((sign, operator)) = OPERATORS.iter().find(|(sign, _)| text[at..].starts_with(sign)) {
-                    let right = side(&text[at + sign.len()..])?;
-                    return Ok(Step::Filter(Box::new(side(&text[..at])?), Some((*operator, Box::new(right)))));
+                    let right = side(&text[at + sign.len()..], depth)?;
+                    return Ok(Step::Filter(Box::new(side(&text[..at], depth)?), Some((*operator, Box::new(right)))));
                 }
             }
         }
     }
-    Ok(Step::Filter(Box::new(side(text)?), None))
+    Ok(Step::Filter(Box::new(side(text, depth)?), None))
 }
 
-fn side(text: &str) -> Result<Side, String> {
+fn side(text: &str, depth: usize) -> Result<Side, String> {
     let text = text.trim();
     if let Some(literal) = unquote(text) {
         return Ok(Side::Literal(Value::String(literal)));
@@ -201,20 +223,30 @@ fn side(text: &str) -> Result<Side, String> {
     if let Ok(literal) = serde_json::from_str::<Value>(text) {
         return Ok(Side::Literal(literal));
     }
-    JsonPath::parse(text).map(Side::Path)
+    JsonPath::parse_within(text, depth).map(Side::Path)
 }
 
 impl Side {
-    fn value<'v>(&'v self, item: &'v Value) -> Option<&'v Value> {
+    fn value<'v>(&'v self, item: &'v Value, left: &Cell<usize>) -> Option<&'v Value> {
         match self {
             Self::Literal(value) => Some(value),
-            Self::Path(path) => path.first(item),
+            Self::Path(path) => path.walk(item, left).into_iter().next(),
         }
     }
 }
 
 impl Step {
-    fn apply<'v>(&self, value: &'v Value) -> Vec<&'v Value> {
+    fn apply<'v>(&self, value: &'v Value, left: &Cell<usize>) -> Vec<&'v Value> {
+        if left.get() == 0 {
+            return Vec::new();
+        }
+        let mut found = self.applied(value, left);
+        found.truncate(left.get());
+        left.set(left.get().saturating_sub(found.len().max(1)));
+        found
+    }
+
+    fn applied<'v>(&self, value: &'v Value, left: &Cell<usize>) -> Vec<&'v Value> {
         match self {
             Self::Field(name) => value.get(name).into_iter().collect(),
             Self::All => children(value),
@@ -229,12 +261,12 @@ impl Step {
                 all
             }
             Self::Items(picks) => picks.iter().flat_map(|pick| pick.apply(value)).collect(),
-            Self::Filter(left, comparison) => {
-                let holds = |item: &&'v Value| match (left.value(item), comparison) {
+            Self::Filter(side, comparison) => {
+                let holds = |item: &&'v Value| match (side.value(item, left), comparison) {
                     (found, None) => found.is_some_and(|v| !matches!(v, Value::Null | Value::Bool(false))),
                     (None, _) => false,
                     (Some(found), Some((operator, right))) => {
-                        right.value(item).is_some_and(|right| operator.holds(found, right))
+                        right.value(item, left).is_some_and(|right| operator.holds(found, right))
                     }
                 };
                 value.as_array().into_iter().flatten().filter(holds).collect()
@@ -330,8 +362,11 @@ mod tests {
             let parsed = JsonPath::parse(path).unwrap();
             assert_eq!(json!(parsed.find(&object)), expected, "{path}");
         }
-        for wrong in [".a[0", ".a[x]", ".a[?(@.b]"] {
+        let deep = format!("{}{}", ".a[?(@".repeat(9), ")]".repeat(9));
+        for wrong in [".a[0", ".a[x]", ".a[?(@.b]", &deep] {
             assert!(JsonPath::parse(wrong).is_err(), "{wrong}");
         }
+        let many = JsonPath::parse(&"..".repeat(40)).unwrap();
+        assert!(many.find(&object).len() < MOST);
     }
 }

@@ -1,7 +1,7 @@
 //! Everything that reads what strangers send, as functions from bytes: one [`Target`] for each reader.
 //!
 //! A target may not panic, hang or swell, whatever the bytes are, and checks what must hold of the result. `fuzz/` gives each to libFuzzer
-//! (nightly Rust); the test of this crate runs each on its seeds and on a number of mutations of them, so that stable Rust sees them too.
+//! (docs/contributing.md); the test of this crate runs each on its seeds and on a number of mutations of them.
 //! Development only.
 
 mod mutate;

@@ -30,3 +30,35 @@ fn every_target_is_fuzzed() {
         assert!(source.contains(&format!("coracle_hostile::run({name:?}, input)")), "{name}");
     }
 }
+
+/// A stack that overflows ends the whole program: no reader may recurse as deep as a stranger likes.
+#[test]
+fn no_depth_brings_a_reader_down() {
+    const OPENINGS: &[(&str, &str)] = &[
+        ("[", ""),
+        ("[", "]"),
+        ("{\"a\":", "}"),
+        ("(", ")"),
+        ("!", ""),
+        ("-", ""),
+        ("- ", ""),
+        ("a: {", "}"),
+        ("[?(@", ")]"),
+        ("..", ""),
+        ("[0,0]", ""),
+        ("a.b(", ")"),
+        ("x ? y : ", ""),
+        ("not in (", ")"),
+        ("{\"items\":", "}"),
+        ("{\"properties\":{\"a\":", "}}"),
+        ("%25", ""),
+        ("/..", ""),
+    ];
+    for target in all() {
+        for (open, close) in OPENINGS {
+            for times in [100, 3_000, 50_000] {
+                (target.run)(format!("{}1{}", open.repeat(times), close.repeat(times)).as_bytes());
+            }
+        }
+    }
+}
