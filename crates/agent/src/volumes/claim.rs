@@ -1,6 +1,6 @@
 //! `persistentVolumeClaim` and generic `ephemeral` volumes: the directory of the bound PersistentVolume.
 
-use super::{Kind, Ready, Request, host_path, local_path};
+use super::{Group, Kind, Ready, Request, host_path, local_path};
 use crate::spec;
 use async_trait::async_trait;
 use coracle_api::Resource;
@@ -19,8 +19,8 @@ impl Kind for Claim {
         volume.persistent_volume_claim.is_some() || volume.ephemeral.is_some()
     }
 
-    fn takes_group(&self) -> bool {
-        true
+    fn group(&self) -> Group {
+        Group::Writes
     }
 
     async fn set_up(&self, request: &Request<'_>) -> Result<Ready, String> {

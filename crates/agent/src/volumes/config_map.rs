@@ -1,7 +1,7 @@
 //! `configMap`: keys of a ConfigMap as files.
 
 use super::{
-    Kind, Ready, Request, atomic,
+    Group, Kind, Ready, Request, atomic,
     content::{self, Files},
 };
 use crate::{context::Node, spec};
@@ -25,8 +25,8 @@ impl Kind for ConfigMapVolume {
         true
     }
 
-    fn takes_group(&self) -> bool {
-        true
+    fn group(&self) -> Group {
+        Group::Reads
     }
 
     async fn set_up(&self, request: &Request<'_>) -> Result<Ready, String> {

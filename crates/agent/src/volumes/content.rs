@@ -1,5 +1,6 @@
 //! Files of a volume as values: which keys become which files, with which mode; and who owns them.
 
+use super::Group;
 use k8s_openapi::api::core::v1::KeyToPath;
 use std::{
     collections::BTreeMap,
@@ -51,26 +52,35 @@ pub(super) fn mode(mode: Option<i32>) -> u32 {
     mode.and_then(|m| u32::try_from(m).ok()).unwrap_or(0o644)
 }
 
-/// Gives everything below `path` to a group that may read and write it; new files inherit the group.
-pub(super) fn give_to_group(path: &Path, group: i64) -> io::Result<()> {
-    let group = u32::try_from(group).map_err(io::Error::other)?;
+/// Gives everything below `path` to the group of that number; new files inherit it.
+pub(super) fn give_to_group(path: &Path, number: i64, group: Group) -> io::Result<()> {
+    let owner = u32::try_from(number).map_err(io::Error::other)?;
     let found = std::fs::symlink_metadata(path)?;
     if found.is_symlink() {
-        return std::os::unix::fs::lchown(path, None, Some(group));
+        return std::os::unix::fs::lchown(path, None, Some(owner));
     }
-    chown(path, None, Some(group))?;
+    chown(path, None, Some(owner))?;
     let mode = found.permissions().mode();
-    let wanted = if found.is_dir() { mode | 0o2770 } else { mode | 0o660 };
-    // read-only files (tokens) stay so for everybody else
+    let wanted = shared(mode, found.is_dir(), group);
     if wanted != mode {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(wanted & 0o7777))?;
     }
     if found.is_dir() {
         for entry in std::fs::read_dir(path)? {
-            give_to_group(&entry?.path(), group.into())?;
+            give_to_group(&entry?.path(), number, group)?;
         }
     }
     Ok(())
+}
+
+/// A mode that the owning group shares, as upstream adds to it: what the owner may is given together with it.
+fn shared(mode: u32, directory: bool, group: Group) -> u32 {
+    let bits = match group {
+        Group::None => return mode,
+        Group::Reads => 0o440,
+        Group::Writes => 0o660,
+    };
+    mode | bits | if directory { 0o2110 } else { 0 }
 }
 
 #[cfg(test)]
@@ -97,6 +107,21 @@ mod tests {
                 shown.collect::<Vec<_>>().join(" ")
             });
             assert_eq!(got, expected.map(str::to_string).map_err(str::to_string));
+        }
+    }
+
+    #[test]
+    fn groups_share_what_they_may() {
+        for (mode, directory, group, expected) in [
+            (0o440, false, Group::Reads, 0o440),
+            (0o400, false, Group::Reads, 0o440),
+            (0o644, false, Group::Reads, 0o644),
+            (0o755, true, Group::Reads, 0o2755),
+            (0o644, false, Group::Writes, 0o664),
+            (0o777, true, Group::Writes, 0o2777),
+            (0o600, false, Group::None, 0o600),
+        ] {
+            assert_eq!(shared(mode, directory, group), expected, "{mode:o} {directory} {group:?}");
         }
     }
 }

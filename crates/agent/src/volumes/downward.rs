@@ -1,7 +1,7 @@
 //! `downwardAPI`: fields of the pod as files.
 
 use super::{
-    Kind, Ready, Request, atomic,
+    Group, Kind, Ready, Request, atomic,
     content::{self, File, Files},
 };
 use crate::spec::{self, fieldref};
@@ -24,8 +24,8 @@ impl Kind for Downward {
         true
     }
 
-    fn takes_group(&self) -> bool {
-        true
+    fn group(&self) -> Group {
+        Group::Reads
     }
 
     async fn set_up(&self, request: &Request<'_>) -> Result<Ready, String> {

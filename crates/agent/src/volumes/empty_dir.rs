@@ -1,6 +1,6 @@
 //! `emptyDir`: a directory, or a tmpfs, that lives as long as the pod.
 
-use super::{Kind, Ready, Request};
+use super::{Group, Kind, Ready, Request};
 use crate::spec::quantity;
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Volume;
@@ -19,8 +19,8 @@ impl Kind for EmptyDir {
         volume.empty_dir.is_some()
     }
 
-    fn takes_group(&self) -> bool {
-        true
+    fn group(&self) -> Group {
+        Group::Writes
     }
 
     async fn set_up(&self, request: &Request<'_>) -> Result<Ready, String> {

@@ -54,6 +54,17 @@ impl Ready {
     }
 }
 
+/// What the pod's `fsGroup` may do with a volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Nothing: the volume is not the pod's own.
+    None,
+    /// Read it: its content is the node's to write.
+    Reads,
+    /// Read and write it.
+    Writes,
+}
+
 /// A kind of volume.
 #[async_trait]
 pub trait Kind: Send + Sync {
@@ -67,9 +78,9 @@ pub trait Kind: Send + Sync {
     fn follows(&self) -> bool {
         false
     }
-    /// Whether `fsGroup` owns it.
-    fn takes_group(&self) -> bool {
-        false
+    /// What `fsGroup` may do with it.
+    fn group(&self) -> Group {
+        Group::None
     }
 }
 
@@ -122,10 +133,10 @@ async fn one(node: &Node, pod: &Pod, addresses: &Addresses, volume: &Volume) -> 
     let kind = KINDS.iter().find(|k| k.is(volume)).ok_or("no volume plugin matched")?;
     let dir = pod_dir(&node.config.data_dir, spec::uid(pod)).join("volumes").join(kind.plugin()).join(&volume.name);
     let ready = kind.set_up(&Request { node, pod, addresses, volume, dir }).await?;
-    let group = spec::of(pod).security_context.as_ref().and_then(|s| s.fs_group);
-    if let (true, Some(group)) = (kind.takes_group(), group) {
-        let path = ready.path.clone();
-        let owned = tokio::task::spawn_blocking(move || content::give_to_group(&path, group)).await;
+    let number = spec::of(pod).security_context.as_ref().and_then(|s| s.fs_group);
+    if let (Group::Reads | Group::Writes, Some(number)) = (kind.group(), number) {
+        let (path, group) = (ready.path.clone(), kind.group());
+        let owned = tokio::task::spawn_blocking(move || content::give_to_group(&path, number, group)).await;
         owned.map_err(|e| e.to_string())?.map_err(|e| format!("applying fsGroup: {e}"))?;
     }
     Ok(ready)

@@ -1,7 +1,7 @@
 //! `projected`: ConfigMaps, Secrets, the downward API and service account tokens in one directory.
 
 use super::{
-    Kind, Ready, Request, atomic, config_map,
+    Group, Kind, Ready, Request, atomic, config_map,
     content::{self, File, Files},
     downward, secret,
 };
@@ -25,8 +25,8 @@ impl Kind for Projected {
         true
     }
 
-    fn takes_group(&self) -> bool {
-        true
+    fn group(&self) -> Group {
+        Group::Reads
     }
 
     async fn set_up(&self, request: &Request<'_>) -> Result<Ready, String> {

@@ -1,7 +1,7 @@
 //! `secret`: keys of a Secret as files, in memory.
 
 use super::{
-    Kind, Ready, Request, atomic,
+    Group, Kind, Ready, Request, atomic,
     content::{self, Files},
     teardown,
 };
@@ -27,8 +27,8 @@ impl Kind for SecretVolume {
         true
     }
 
-    fn takes_group(&self) -> bool {
-        true
+    fn group(&self) -> Group {
+        Group::Reads
     }
 
     async fn set_up(&self, request: &Request<'_>) -> Result<Ready, String> {
