@@ -2,6 +2,7 @@
 
 mod admission;
 pub mod backoff;
+mod deadline;
 mod image;
 pub mod observed;
 mod orphans;

@@ -3,6 +3,7 @@
 use super::{
     backoff::{Backoffs, shown},
     observed::{Observed, finished},
+    status::IMAGE_ASKED,
 };
 use crate::spec;
 use coracle_runtime::{Container as Found, ContainerState};
@@ -116,6 +117,12 @@ pub fn restarts(pod: &Pod, container: &Container, exit: i32) -> bool {
         "OnFailure" => exit != 0,
         _ => true,
     }
+}
+
+/// Whether the pod names another image than the one that runs. Annotations of containers that an older agent started say nothing of it.
+fn is_changed(container: &Container, found: &Found) -> bool {
+    let asked = found.spec.annotations.get(IMAGE_ASKED);
+    asked.is_some_and(|asked| container.image.as_deref().is_some_and(|image| image != asked))
 }
 
 /// Plans.
@@ -271,12 +278,19 @@ impl Planner<'_> {
         match found.state {
             ContainerState::Running => {
                 let failed = self.input.health.get(&found.id).and_then(|h| h.failed.clone());
+                let pods = spec::of(self.input.pod).termination_grace_period_seconds;
                 if let Some((message, own)) = failed {
-                    let grace = own.or(spec::of(self.input.pod).termination_grace_period_seconds).unwrap_or(30);
-                    self.stop(found, grace, message);
+                    self.stop(found, own.or(pods).unwrap_or(30), message);
+                } else if is_changed(container, found) && restarts(self.input.pod, container, 1) {
+                    let message = format!("Container {name} definition changed, will be restarted");
+                    self.stop(found, pods.unwrap_or(30), message);
                 }
             }
             ContainerState::Exited => {
+                if is_changed(container, found) && restarts(self.input.pod, container, 1) {
+                    // what crashed was another image
+                    return self.start(name, found.spec.attempt + 1, None);
+                }
                 let init = spec::init_containers(self.input.pod).iter().any(|c| c.name == *name);
                 if init || restarts(self.input.pod, container, found.exit_code.unwrap_or(1)) {
                     self.again(name, found);
@@ -329,7 +343,11 @@ mod tests {
     fn found(text: &str, i: usize) -> Found {
         // name state [exit]
         let mut words = text.split(' ');
-        let name = words.next().unwrap().to_string();
+        // name@image: started from it
+        let name = words.next().unwrap();
+        let (name, image) = name.split_once('@').map_or((name, None), |(name, image)| (name, Some(image)));
+        let name = name.to_string();
+        let annotations = image.map(|image| (IMAGE_ASKED.to_string(), image.to_string())).into_iter().collect();
         let state = match words.next().unwrap() {
             "running" => ContainerState::Running,
             "exited" => ContainerState::Exited,
@@ -341,7 +359,7 @@ mod tests {
         Found {
             id: format!("{name}-id"),
             sandbox: "s".into(),
-            spec: ContainerSpec { name, attempt, ..ContainerSpec::default() },
+            spec: ContainerSpec { name, attempt, annotations, ..ContainerSpec::default() },
             state,
             pid: None,
             created: at(NOW - 100 + i as i64),
@@ -454,6 +472,17 @@ mod tests {
         check(case(on_failure(), &["a exited 0"]), "stop-sandbox");
         check(case(on_failure(), &["a exited 3"]), "start a 1");
         check(case(two(), &["a exited 1", "a exited 1", "a running", "b running"]), "remove a-id");
+    }
+
+    #[test]
+    fn another_image_restarts_a_container() {
+        let pod = |policy: &str| json!({"restartPolicy": policy, "containers": [{"name": "a", "image": "new"}]});
+        check(case(pod("Always"), &["a@new running"]), "");
+        check(case(pod("Always"), &["a running"]), "");
+        check(case(pod("Always"), &["a@old running"]), "stop a 30");
+        check(Case { crashed: Some("a"), ..case(pod("Always"), &["a@old exited 143"]) }, "start a 1");
+        check(case(pod("OnFailure"), &["a@old running"]), "stop a 30");
+        check(case(pod("Never"), &["a@old running"]), "");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::{
     image, log_dir,
     plan::Waiting,
     setup::Prepared,
-    status::{IMAGE, IMAGE_ID},
+    status::{IMAGE, IMAGE_ASKED, IMAGE_ID},
     worker::event,
 };
 use crate::{
@@ -162,6 +162,7 @@ fn configure(request: &Request, container: &Container, image: &Image) -> Result<
         ]),
         annotations: BTreeMap::from([
             (IMAGE.to_string(), shown_image(container, image)),
+            (IMAGE_ASKED.to_string(), container.image.clone().unwrap_or_default()),
             (IMAGE_ID.to_string(), image.digests.first().unwrap_or(&image.id).clone()),
         ]),
     })

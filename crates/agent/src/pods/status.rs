@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 
 /// Annotation of a container: the image as its status names it.
 pub const IMAGE: &str = "coracle.dev/image";
+/// Annotation of a container: the image as the pod named it when it was started.
+pub const IMAGE_ASKED: &str = "coracle.dev/image-asked";
 /// Annotation of a container: the image's digest.
 pub const IMAGE_ID: &str = "coracle.dev/image-id";
 
@@ -34,6 +36,8 @@ pub struct Facts<'a> {
     pub host_ips: &'a [String],
     /// The pod is ending, or over: nothing is started any more.
     pub ending: bool,
+    /// The node has ended the pod: reason and message.
+    pub failed: Option<(&'a str, &'a str)>,
     /// Now.
     pub now: Timestamp,
 }
@@ -95,6 +99,16 @@ pub fn build(facts: &Facts<'_>) -> Value {
     }
     if let Some(generation) = pod.metadata.generation {
         status["observedGeneration"] = json!(generation);
+    }
+    if phase == "Failed" {
+        // whoever ended the pod has said why
+        let told = facts.failed.map(|(reason, message)| json!({"reason": reason, "message": message}));
+        let told = told.as_ref().unwrap_or(facts.old);
+        for key in ["reason", "message"] {
+            if told[key].is_string() {
+                status[key] = told[key].clone();
+            }
+        }
     }
     status
 }
@@ -247,6 +261,9 @@ fn phase(facts: &Facts<'_>, init: &[Value], main: &[Value]) -> &'static str {
     }
     let count = |test: &dyn Fn(&Value) -> bool| main.iter().filter(|s| test(s)).count();
     let running = count(&|s| s["state"].get("running").is_some());
+    if facts.failed.is_some() && running == 0 {
+        return "Failed";
+    }
     let stopped = count(&|s| s["state"].get("terminated").is_some() || s["lastState"].get("terminated").is_some());
     let stopped =
         stopped - count(&|s| s["state"].get("running").is_some() && s["lastState"].get("terminated").is_some());
@@ -411,6 +428,7 @@ mod tests {
             pod_ips: &["10.0.0.1".into()],
             host_ips: &["1.1.1.1".into()],
             ending,
+            failed: None,
             now: Timestamp::UNIX_EPOCH,
         };
         let status = build(&facts);
@@ -485,5 +503,33 @@ mod tests {
             false,
             "Running init=True ready=True terminated(Completed)#0 running#1",
         );
+    }
+
+    #[test]
+    fn a_pod_that_the_node_ended_has_failed_once_nothing_runs() {
+        let why = "phase Failed reason DeadlineExceeded";
+        for (old, container, failed, expected) in [
+            (Value::Null, "a running", Some(("DeadlineExceeded", "too long")), "phase Running reason null"),
+            (Value::Null, "a exited 0", Some(("DeadlineExceeded", "too long")), why),
+            (json!({"phase": "Failed", "reason": "DeadlineExceeded"}), "a exited 0", None, why),
+            (json!({"phase": "Running", "reason": "Other"}), "a exited 1", None, "phase Running reason null"),
+        ] {
+            let pod: Pod = serde_json::from_value(json!({"spec": {"containers": [{"name": "a"}]}})).unwrap();
+            let observed = Observed::new(Vec::new(), vec![found(container, 0)]);
+            let status = build(&Facts {
+                pod: &pod,
+                old: &old,
+                observed: &observed,
+                health: &BTreeMap::new(),
+                waiting: &BTreeMap::new(),
+                pod_ips: &[],
+                host_ips: &[],
+                ending: failed.is_some(),
+                failed,
+                now: Timestamp::UNIX_EPOCH,
+            });
+            let shown = format!("phase {} reason {}", status["phase"], status["reason"]).replace('"', "");
+            assert_eq!(shown, expected, "{container} {old}");
+        }
     }
 }

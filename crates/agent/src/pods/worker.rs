@@ -3,7 +3,7 @@
 use super::{
     Nudge, Wanted, admission,
     backoff::Backoffs,
-    image,
+    deadline, image,
     observed::Observed,
     plan::{Action, Health, Input, Plan, Waiting, plan},
     setup::{self, Prepared},
@@ -62,6 +62,8 @@ struct Worker {
     operations: JoinSet<Done>,
     probes: Probes,
     rejected: bool,
+    /// Why the node has ended the pod, if it has: reason and message.
+    failed: Option<(&'static str, &'static str)>,
     torn_down: bool,
     told: BTreeMap<String, Timestamp>,
     reported: Option<Value>,
@@ -95,6 +97,7 @@ pub(super) async fn run(node: Arc<Node>, wanted: watch::Receiver<Wanted>, nudge:
         operations: JoinSet::new(),
         probes,
         rejected: false,
+        failed: None,
         torn_down: false,
         told: BTreeMap::new(),
         reported: None,
@@ -141,7 +144,9 @@ impl Worker {
     }
 
     fn over(&self) -> bool {
-        self.rejected || matches!(self.old_status["phase"].as_str(), Some("Succeeded" | "Failed"))
+        self.rejected
+            || self.failed.is_some()
+            || matches!(self.old_status["phase"].as_str(), Some("Succeeded" | "Failed"))
     }
 
     async fn work(&mut self) {
@@ -208,6 +213,7 @@ impl Worker {
         self.errors.retain(|name, _| {
             observed.latest(name).is_none_or(|c| c.state != coracle_runtime::ContainerState::Running)
         });
+        let deadline = self.keep_deadline(now);
         let was_ready = |id: &str| was_ready(&self.old_status, id);
         self.probes.follow(&self.pod, &observed, self.pod_ip(), was_ready, self.ending().is_some());
         let health: BTreeMap<String, Health> =
@@ -229,7 +235,7 @@ impl Worker {
         let mut waiting = self.errors.clone();
         waiting.extend(planned.waiting.clone());
         self.tell_backoff(&planned, now);
-        let wake = [planned.wake, self.setup_after.filter(|at| *at > now)].into_iter().flatten().min();
+        let wake = [planned.wake, deadline, self.setup_after.filter(|at| *at > now)].into_iter().flatten().min();
         if !self.rejected {
             self.report(&observed, &health, &waiting, now).await;
         }
@@ -244,6 +250,20 @@ impl Worker {
             self.apply(action, &observed, now);
         }
         wake
+    }
+
+    /// Fails the pod when it has been active for too long; else, when that will be.
+    fn keep_deadline(&mut self, now: Timestamp) -> Option<Timestamp> {
+        if self.over() || self.ending().is_some() {
+            return None;
+        }
+        let at = deadline::of(&self.pod, &self.old_status)?;
+        if at > now {
+            return Some(at);
+        }
+        self.event("", EventType::Normal, deadline::REASON, deadline::MESSAGE);
+        self.failed = Some((deadline::REASON, deadline::MESSAGE));
+        None
     }
 
     async fn observe(&mut self) -> Option<Observed> {
@@ -466,6 +486,7 @@ impl Worker {
             pod_ips: &ips,
             host_ips: &[self.node.config.node_ip.to_string()],
             ending: self.ending().is_some() || self.over(),
+            failed: self.failed,
             now,
         });
         self.write_status(status).await;
