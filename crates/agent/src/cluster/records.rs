@@ -5,7 +5,7 @@ use coracle_network::{Answer, Records};
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use parking_lot::RwLock;
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
 };
@@ -28,7 +28,6 @@ impl Records for SharedRecords {
 pub(super) struct RecordSet {
     names: HashMap<String, Answer>,
     reverse: HashMap<IpAddr, String>,
-    namespaces: HashSet<String>,
     domain: String,
 }
 
@@ -52,7 +51,6 @@ impl RecordSet {
         else {
             return;
         };
-        self.namespaces.insert(namespace.clone());
         self.names.entry(format!("{namespace}.svc.{}", self.domain)).or_default();
         let full = format!("{name}.{namespace}.svc.{}", self.domain);
         if spec.type_.as_deref() == Some("ExternalName") {
@@ -122,16 +120,22 @@ impl RecordSet {
         if let Some(answer) = self.names.get(name) {
             return Some(answer.clone());
         }
-        // a-b-c-d.namespace.pod: any address, as long as the namespace is known
+        // a-b-c-d.namespace.pod: any address, in any namespace, as nodes do not know which there are
         let pod = name.strip_suffix(self.domain.as_str())?.strip_suffix(".pod.")?;
         let (address, namespace) = match pod.split_once('.') {
             Some(parts) => parts,
-            None => return self.namespaces.contains(pod).then(Answer::default),
+            None => return is_label(pod).then(Answer::default),
         };
         let address: Ipv4Addr = address.replace('-', ".").parse().ok()?;
         let answer = Answer { addresses: vec![IpAddr::V4(address)], ..Answer::default() };
-        self.namespaces.contains(namespace).then_some(answer)
+        is_label(namespace).then_some(answer)
     }
+}
+
+/// Whether a namespace can have this name.
+fn is_label(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=63).contains(&text.len()) && text.bytes().all(plain) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 #[cfg(test)]
@@ -191,7 +195,10 @@ mod tests {
         }
         for (name, expected) in [
             ("10-1-2-3.n.pod.cluster.local", "10.1.2.3"),
-            ("10-1-2-3.other.pod.cluster.local", "NXDOMAIN"),
+            ("10-1-2-3.other.pod.cluster.local", "10.1.2.3"),
+            ("other.pod.cluster.local", ""),
+            ("10-1-2.other.pod.cluster.local", "NXDOMAIN"),
+            ("10-1-2-3.a.b.pod.cluster.local", "NXDOMAIN"),
             ("cluster.local", ""),
         ] {
             assert_eq!(show(records.lookup(name)), expected, "{name}");
