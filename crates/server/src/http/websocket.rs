@@ -1,13 +1,14 @@
-//! WebSockets of watches: what a watch tells, each frame a message of its own. What the client says is ignored, until it leaves.
+//! WebSockets of watches and logs: what they tell, each frame or piece a message of its own. What the client says is ignored, until it leaves.
 //!
 //! (exec and its like speak over WebSockets too; those connections are passed on to the agent, see `proxy`.)
 
 use super::body::{self, Body, Pieces};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use coracle_api::{Result, Status};
 use futures::{SinkExt, StreamExt};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
-use hyper::{body::Incoming, upgrade::OnUpgrade};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::{
     WebSocketStream,
@@ -38,6 +39,22 @@ pub fn binary(frame: Bytes) -> Option<Message> {
     (frame.len() > 4).then(|| Message::binary(frame.slice(4..)))
 }
 
+/// How the pieces of a log become messages, by the protocol that is asked for: bytes, or text in base64.
+pub fn of_log(headers: &HeaderMap) -> Framing {
+    match protocol(headers) {
+        Some("base64.binary.k8s.io") => |piece| Some(Message::text(STANDARD.encode(piece))),
+        _ => |piece| Some(Message::binary(piece)),
+    }
+}
+
+/// Takes the handshake out of a request, which then asks for the same without a WebSocket.
+pub fn without_handshake(headers: &mut HeaderMap) {
+    let named = ["key", "version", "protocol", "extensions"].map(|what| format!("sec-websocket-{what}"));
+    for name in ["connection", "upgrade"].into_iter().chain(named.iter().map(String::as_str)) {
+        headers.remove(name);
+    }
+}
+
 /// Whether a request asks for a WebSocket.
 pub fn asked(headers: &HeaderMap) -> bool {
     let has = |name, word: &str| {
@@ -51,8 +68,8 @@ pub fn asked(headers: &HeaderMap) -> bool {
 ///
 /// # Errors
 /// 400 when it is no handshake.
-pub fn accept(
-    request: Request<Incoming>,
+pub fn accept<B>(
+    request: Request<B>,
     pieces: Pieces,
     framing: Framing,
     held: impl Send + 'static,
@@ -135,6 +152,22 @@ mod tests {
             headers.insert(header::CONNECTION, HeaderValue::from_static(connection));
             headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocols));
             assert_eq!((asked(&headers), protocol(&headers)), expected, "{upgrade} {connection} {protocols}");
+        }
+    }
+
+    #[test]
+    fn pieces_of_logs_follow_the_protocol() {
+        for (protocol, expected) in [
+            ("binary.k8s.io", Message::binary("one")),
+            ("", Message::binary("one")),
+            ("base64.binary.k8s.io", Message::text("b25l")),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+            headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+            assert_eq!(of_log(&headers)(Bytes::from_static(b"one")), Some(expected), "{protocol}");
+            without_handshake(&mut headers);
+            assert_eq!(headers.len(), 1, "{headers:?}");
         }
     }
 }

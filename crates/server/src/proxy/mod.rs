@@ -13,12 +13,18 @@ use crate::{
     app::{App, Ask, decide},
     auth::Attributes,
     egress::{Address, Peer},
-    http::body::{self, Body},
+    http::{
+        body::{self, Body, BoxError},
+        websocket,
+    },
     registry::Target,
 };
+use bytes::Bytes;
 use coracle_api::{Result, Status};
 use coracle_kinds::Action;
+use futures::{StreamExt, stream};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::sync::Arc;
 use target::ProxyPath;
@@ -64,10 +70,33 @@ pub async fn serve(
             None => return Ok(body::text(200, "")),
         }
     };
-    forward::forward(app, ask, destination, request).await.map_err(|error| match action {
+    let failed = |error| match action {
         Action::Proxy => Status::unavailable(format!("error trying to reach service: {error}")),
         _ => Status::internal(format!("error dialing backend: {error}")),
-    })
+    };
+    if action == Action::Log && websocket::asked(request.headers()) {
+        return by_socket(app, ask, destination, request).await?.map_err(failed);
+    }
+    forward::forward(app, ask, destination, request).await.map_err(failed)
+}
+
+/// A log over a WebSocket. The agent knows logs as plain streams only. As upstream, the first message is empty.
+async fn by_socket(
+    app: &Arc<App>,
+    ask: &Ask,
+    destination: Destination,
+    request: Request<Incoming>,
+) -> Result<Result<Response<Body>, BoxError>> {
+    let (mut parts, incoming) = request.into_parts();
+    let shell = Request::from_parts(parts.clone(), ());
+    websocket::without_handshake(&mut parts.headers);
+    let answer = match forward::forward(app, ask, destination, Request::from_parts(parts, incoming)).await {
+        Ok(answer) if answer.status() == StatusCode::OK => answer,
+        other => return Ok(other),
+    };
+    let pieces = answer.into_body().into_data_stream().filter_map(|piece| std::future::ready(piece.ok()));
+    let framing = websocket::of_log(shell.headers());
+    websocket::accept(shell, stream::once(async { Bytes::new() }).chain(pieces).boxed(), framing, ()).map(Ok)
 }
 
 /// A WebSocket begins with GET, but what happens in a container is no reading: it takes the right to create, too.
