@@ -70,18 +70,37 @@ pub fn build(facts: &Facts<'_>, old: &Value, now: Timestamp) -> Value {
     let ours = |c: &&Value| conditions.iter().any(|w| w["type"] == c["type"]);
     let mut all: Vec<Value> = old_conditions.iter().filter(|c| !ours(c)).cloned().collect();
     all.extend(conditions);
+    let (capacity, allocatable) = amounts(facts.machine, old);
     json!({
         "addresses": [
             {"type": "InternalIP", "address": facts.address.to_string()},
             {"type": "Hostname", "address": facts.name},
         ],
-        "capacity": facts.machine.capacity(),
-        "allocatable": facts.machine.allocatable(),
+        "capacity": capacity,
+        "allocatable": allocatable,
         "conditions": all,
         "daemonEndpoints": {"kubeletEndpoint": {"Port": facts.port}},
         "images": images(facts.images),
         "nodeInfo": facts.machine.info(facts.runtime),
     })
+}
+
+/// What the machine has, and what pods may have of it. What others advertise as capacity (extended resources) is theirs to count, and pods
+/// may have all of it; what they take back is `null`, which removes it.
+fn amounts(machine: &Machine, old: &Value) -> (Value, Value) {
+    let (mut capacity, mut allocatable) = (machine.capacity(), json!(machine.allocatable()));
+    for (name, amount) in old["capacity"].as_object().into_iter().flatten() {
+        if capacity.get(name).is_none() {
+            capacity[name] = amount.clone();
+            allocatable[name] = amount.clone();
+        }
+    }
+    for name in old["allocatable"].as_object().into_iter().flat_map(|old| old.keys()) {
+        if allocatable.get(name).is_none() {
+            allocatable[name] = Value::Null;
+        }
+    }
+    (capacity, allocatable)
 }
 
 fn wanted(facts: &Facts<'_>) -> Vec<Value> {
@@ -191,6 +210,20 @@ mod tests {
             find("NetworkUnavailable");
             let later = build(&facts(missing, disk), &status, "2027-01-01T00:00:00Z".parse().unwrap());
             assert!(!differs(&status, &later) && differs(&old, &status));
+        }
+    }
+
+    #[test]
+    fn what_others_advertise_can_be_allocated() {
+        let machine = Machine::default();
+        for (old, expected) in [
+            (json!({"capacity": {"a.b/c": "3", "cpu": "99"}}), json!(["3", "3"])),
+            (json!({"capacity": {"a.b/c": "3"}, "allocatable": {"a.b/c": "5"}}), json!(["3", "3"])),
+            (json!({"capacity": {}, "allocatable": {"a.b/c": "5"}}), json!([null, null])),
+        ] {
+            let (capacity, allocatable) = amounts(&machine, &old);
+            assert_eq!(json!([capacity.get("a.b/c"), allocatable.get("a.b/c")]), expected, "{old}");
+            assert_eq!(capacity["cpu"], machine.capacity()["cpu"]);
         }
     }
 }
