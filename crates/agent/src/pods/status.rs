@@ -402,17 +402,15 @@ mod tests {
         }
     }
 
+    fn sandbox() -> Sandbox {
+        let created = Timestamp::UNIX_EPOCH;
+        Sandbox { id: "s".into(), spec: SandboxSpec::default(), ready: true, netns: None, created }
+    }
+
     fn check(spec: Value, containers: &[&str], waiting: &[(&str, &str)], ending: bool, expected: &str) {
         let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p", "uid": "u"}, "spec": spec})).unwrap();
-        let sandbox = Sandbox {
-            id: "s".into(),
-            spec: SandboxSpec::default(),
-            ready: true,
-            netns: None,
-            created: Timestamp::UNIX_EPOCH,
-        };
         let containers: Vec<Found> = containers.iter().enumerate().map(|(i, t)| found(t, i as u32)).collect();
-        let observed = Observed::new(vec![sandbox], containers);
+        let observed = Observed::new(vec![sandbox()], containers);
         let health =
             observed.running().map(|c| (c.id.clone(), Health { started: true, ready: true, failed: None })).collect();
         let waiting = waiting
@@ -515,7 +513,7 @@ mod tests {
             (json!({"phase": "Running", "reason": "Other"}), "a exited 1", None, "phase Running reason null"),
         ] {
             let pod: Pod = serde_json::from_value(json!({"spec": {"containers": [{"name": "a"}]}})).unwrap();
-            let observed = Observed::new(Vec::new(), vec![found(container, 0)]);
+            let observed = Observed::new(vec![sandbox()], vec![found(container, 0)]);
             let status = build(&Facts {
                 pod: &pod,
                 old: &old,

@@ -90,8 +90,9 @@ pub fn accept<B>(
     if let Some(protocol) = protocol(headers).and_then(|name| HeaderValue::from_str(name).ok()) {
         out.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
     }
+    let upgrade = hyper::upgrade::on(request);
     tokio::spawn(async move {
-        tell(hyper::upgrade::on(request), pieces, framing).await;
+        tell(upgrade, pieces, framing).await;
         drop(held);
     });
     Ok(response)
