@@ -2,7 +2,7 @@
 //!
 //! Kept as an integer of nanos, which is the finest amount upstream keeps, so sums and comparisons are exact.
 
-use std::{cmp::Ordering, fmt, iter::Sum, ops, str::FromStr};
+use std::{borrow::Cow, cmp::Ordering, fmt, iter::Sum, ops, str::FromStr};
 
 const NANO: i128 = 1_000_000_000;
 
@@ -25,10 +25,16 @@ pub enum Format {
     DecimalExponent,
 }
 
-/// The text is no quantity.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
-pub struct NoQuantity;
+/// Why a text is no quantity, in upstream's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoQuantity {
+    /// It does not look like one.
+    #[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
+    Form,
+    /// It looks like one, with a suffix that does not exist.
+    #[error("unable to parse quantity's suffix")]
+    Suffix,
+}
 
 impl Quantity {
     /// Nothing.
@@ -109,22 +115,72 @@ impl FromStr for Quantity {
     type Err = NoQuantity;
 
     fn from_str(text: &str) -> Result<Self, NoQuantity> {
-        let (negative, unsigned) = match text.as_bytes().first().ok_or(NoQuantity)? {
+        Parts::of(text)?.quantity()
+    }
+}
+
+/// The form in which upstream's server writes a quantity that it read as `text`: a text that is as good as canonical stays.
+///
+/// # Errors
+/// When it is none.
+pub fn canonical(text: &str) -> Result<Cow<'_, str>, NoQuantity> {
+    let text = text.trim();
+    let parts = Parts::of(text)?;
+    if parts.is_kept() {
+        return Ok(Cow::Borrowed(text));
+    }
+    parts.quantity().map(|q| Cow::Owned(q.to_string()))
+}
+
+/// What a quantity's text consists of.
+struct Parts<'a> {
+    negative: bool,
+    /// Digits before the point, without leading zeros.
+    whole: &'a str,
+    fraction: &'a str,
+    base: i128,
+    exponent: i32,
+    format: Format,
+}
+
+impl<'a> Parts<'a> {
+    fn of(text: &'a str) -> Result<Self, NoQuantity> {
+        let (negative, unsigned) = match text.as_bytes().first().ok_or(NoQuantity::Form)? {
             b'-' => (true, &text[1..]),
             b'+' => (false, &text[1..]),
             _ => (false, text),
         };
-        let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
-        let (number, suffix) = unsigned.split_at(end);
-        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
-            return Err(NoQuantity);
+        let digits = |text: &'a str| text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+        let (whole, rest) = digits(unsigned);
+        let (fraction, suffix) = rest.strip_prefix('.').map_or(("", rest), digits);
+        let letters = suffix.trim_start_matches(|c: char| "eEinumkKMGTP".contains(c));
+        let exponent = letters.strip_prefix(['-', '+']).unwrap_or(letters);
+        if !exponent.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(NoQuantity::Form);
         }
         let (base, exponent, format) = scale(suffix)?;
-        let nanos = magnitude(whole, fraction, base, exponent);
-        // amounts beyond 2^63-1 are cut, as upstream
-        let nanos = nanos.min(i128::from(i64::MAX) * NANO);
-        Ok(Self { nanos: if negative { -nanos } else { nanos }, format })
+        Ok(Self { negative, whole: whole.trim_start_matches('0'), fraction, base, exponent, format })
+    }
+
+    /// Whether upstream keeps the text as it is: not always the shortest one, but one with a suffix that fits.
+    fn is_kept(&self) -> bool {
+        let whole = if self.whole.is_empty() { "0" } else { self.whole };
+        if self.format == Format::BinarySi {
+            // what is bigger goes another way, where texts are not kept
+            let room = 15 - whole.len() as i32 - (self.exponent as f32 * 3.0 / 10.0) as i32 - 1;
+            return self.fraction.is_empty() && room >= 0 && whole.parse::<i64>().is_ok_and(|n| n & 7 != 0);
+        }
+        let scale = self.exponent - self.fraction.len() as i32;
+        whole.len() + self.fraction.len() <= 18
+            && scale >= -9
+            && scale % 3 == 0
+            && !whole.starts_with('0')
+            && !(format!("{whole}{}", self.fraction).ends_with("000"))
+    }
+
+    fn quantity(&self) -> Result<Quantity, NoQuantity> {
+        let nanos = magnitude(self.whole, self.fraction, self.base, self.exponent);
+        Ok(Quantity { nanos: if self.negative { -nanos } else { nanos }, format: self.format })
     }
 }
 
@@ -148,16 +204,18 @@ fn scale(suffix: &str) -> Result<(i128, i32, Format), NoQuantity> {
         "Pi" => (2, 50, Format::BinarySi),
         "Ei" => (2, 60, Format::BinarySi),
         other => {
-            let digits = other.strip_prefix(['e', 'E']).ok_or(NoQuantity)?;
-            let exponent: i32 = digits.parse().map_err(|_| NoQuantity)?;
-            (10, exponent.clamp(-1000, 1000), Format::DecimalExponent)
+            let digits = other.strip_prefix(['e', 'E']).ok_or(NoQuantity::Suffix)?;
+            let exponent: i64 = digits.parse().map_err(|_| NoQuantity::Suffix)?;
+            (10, exponent.clamp(-1000, 1000) as i32, Format::DecimalExponent)
         }
     })
 }
 
-/// `whole.fraction × base^exponent` in nanos, rounded up, saturating.
+/// `whole.fraction × base^exponent` in nanos, rounded up. Binary amounts end at 2^63-1, as upstream; decimal ones have no bound there,
+/// and one of 29 digits here.
 fn magnitude(whole: &str, fraction: &str, base: i128, exponent: i32) -> i128 {
     const ENOUGH: i128 = i64::MAX as i128 * NANO;
+    const MOST: i128 = i128::MAX / NANO * NANO;
     if base == 2 {
         let mut digits: i128 = 0;
         let mut shift: i128 = 1;
@@ -194,12 +252,12 @@ fn magnitude(whole: &str, fraction: &str, base: i128, exponent: i32) -> i128 {
     }
     let missing = keep - (whole.len() + fraction.len()) as i64;
     for _ in 0..missing.max(0) {
-        if nanos == 0 || nanos >= ENOUGH {
+        if nanos == 0 || nanos >= MOST {
             break;
         }
         nanos = nanos.saturating_mul(10);
     }
-    nanos.saturating_add(lost.into()).min(ENOUGH)
+    nanos.saturating_add(lost.into()).min(MOST)
 }
 
 impl fmt::Display for Quantity {
@@ -318,18 +376,57 @@ mod tests {
             ("5.", "5"),
             ("1n", "1n"),
             ("0.1n", "1n"),
-            ("123456789012345678901234567890", "9223372036854775807"),
+            ("123456789012345678901234567890", "123456789012345678901234567890"),
             ("1000Ei", "9223372036854775807"),
-            ("512Bi", ""),
-            ("", ""),
-            ("1.1.1", ""),
-            ("a", ""),
-            ("1 Gi", ""),
-            ("--1", ""),
-            ("1e", ""),
+            ("Ki", "0"),
+            ("-", "0"),
         ] {
             let got = text.parse::<Quantity>().map(|q| q.to_string()).unwrap_or_default();
             assert_eq!(got, canonical, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_of_what_was_read() {
+        const FORM: &str =
+            "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+        const SUFFIX: &str = "unable to parse quantity's suffix";
+        for (text, written) in [
+            ("1000m", "1"),
+            ("0.1", "100m"),
+            ("1024Mi", "1Gi"),
+            ("8Mi", "8Mi"),
+            ("16Ki", "16Ki"),
+            ("1025Ki", "1025Ki"),
+            (" 2 ", "2"),
+            // kept, though there are shorter ones
+            ("+5", "+5"),
+            ("05", "05"),
+            ("5.", "5."),
+            ("1.500", "1.500"),
+            ("1.500Gi", "1536Mi"),
+            ("1E3", "1E3"),
+            ("1e03", "1e03"),
+            ("1e1", "10"),
+            ("1000e3", "1e6"),
+            ("1.5e3", "1500"),
+            ("1e-3", "1e-3"),
+            ("0.100", "100m"),
+            ("0.000", "0"),
+            ("-0", "0"),
+            ("1e99999999999999999999", SUFFIX),
+            ("1e", SUFFIX),
+            ("1m5", SUFFIX),
+            ("1i", SUFFIX),
+            ("--1", SUFFIX),
+            ("512Bi", FORM),
+            ("", FORM),
+            ("1.1.1", FORM),
+            ("a", FORM),
+            ("1 Gi", FORM),
+        ] {
+            let got = canonical(text).map_or_else(|e| e.to_string(), Cow::into_owned);
+            assert_eq!(got, written, "{text:?}");
         }
     }
 

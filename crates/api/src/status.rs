@@ -68,6 +68,15 @@ impl Status {
         Self::named(409, "AlreadyExists", resource, name, format!("{} \"{name}\" already exists", resource.qualified()))
     }
 
+    /// 409 AlreadyExists, of a name that the server made up.
+    pub fn generated_name_exists(resource: &Resource, name: &str) -> Self {
+        let why = "already exists, the server was not able to generate a unique name for the object";
+        let message = format!("{} \"{name}\" {why}", resource.qualified());
+        let mut status = Self::named(409, "AlreadyExists", resource, name, message);
+        status.details["retryAfterSeconds"] = json!(1);
+        status
+    }
+
     /// 409 Conflict.
     pub fn conflict(resource: &Resource, name: &str, why: impl fmt::Display) -> Self {
         let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", resource.qualified());
@@ -219,6 +228,8 @@ pub enum FieldErrorKind {
     TooMany(usize, usize),
     /// A value of the wrong type.
     TypeInvalid(Value),
+    /// The value could not be judged.
+    Internal,
 }
 
 impl FieldErrorKind {
@@ -234,6 +245,7 @@ impl FieldErrorKind {
             Self::TooLong(_) | Self::TooManyCharacters(_) => "FieldValueTooLong",
             Self::TooMany(..) => "FieldValueTooMany",
             Self::TypeInvalid(_) => "FieldValueTypeInvalid",
+            Self::Internal => "InternalError",
         }
     }
 }
@@ -275,6 +287,11 @@ impl FieldError {
         Self::new(path, FieldErrorKind::Forbidden, detail)
     }
 
+    /// `Internal error: detail`.
+    pub fn internal(path: impl fmt::Display, detail: impl fmt::Display) -> Self {
+        Self::new(path, FieldErrorKind::Internal, detail)
+    }
+
     /// The same error, its value printed as `text` (not at all if that is empty): upstream's own types have other names inside than on the wire.
     #[must_use]
     pub fn shown_as(mut self, text: impl Into<String>) -> Self {
@@ -307,6 +324,7 @@ impl FieldError {
             FieldErrorKind::TooManyCharacters(bound) => format!("Too long: may not be more than {bound} characters"),
             FieldErrorKind::TooMany(found, bound) => format!("Too many: {found}: must have at most {bound} items"),
             FieldErrorKind::TypeInvalid(v) => format!("Invalid value: {}", show(v)),
+            FieldErrorKind::Internal => "Internal error".to_string(),
         };
         if self.detail.is_empty() { head } else { format!("{head}: {}", self.detail) }
     }

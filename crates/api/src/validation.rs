@@ -515,7 +515,53 @@ pub fn validate_object_meta(meta: &Value, name_rule: NameRule, namespaced: bool,
     errors.extend(validate_annotations(&meta["annotations"], &path.field("annotations")));
     errors.extend(owner_references(&meta["ownerReferences"], &path.field("ownerReferences")));
     errors.extend(finalizers(&meta["finalizers"], &path.field("finalizers")));
+    errors.extend(managed_fields(&meta["managedFields"], &path.field("managedFields")));
     errors
+}
+
+/// Who manages which fields; what is in them is decoded elsewhere.
+fn managed_fields(entries: &Value, path: &Path) -> Vec<FieldError> {
+    const MOST_OF_SUBRESOURCE: usize = 256;
+    let mut errors = Vec::new();
+    for (index, entry) in entries.as_array().into_iter().flatten().enumerate() {
+        let at = path.index(index);
+        let text = |field: &str| entry.get(field).and_then(Value::as_str).unwrap_or_default();
+        if !matches!(text("operation"), "Apply" | "Update") {
+            errors.push(FieldError::invalid(at.field("operation"), text("operation"), "must be `Apply` or `Update`"));
+        }
+        if !matches!(text("fieldsType"), "" | "FieldsV1") {
+            errors.push(FieldError::invalid(at.field("fieldsType"), text("fieldsType"), "must be `FieldsV1`"));
+        }
+        errors.extend(field_manager(text("manager"), &at.field("manager")));
+        if text("subresource").len() > MOST_OF_SUBRESOURCE {
+            errors.push(FieldError::new(at.field("subresource"), FieldErrorKind::TooLong(MOST_OF_SUBRESOURCE), ""));
+        }
+    }
+    errors
+}
+
+/// The longest name of a field manager.
+pub const MAX_MANAGER: usize = 128;
+
+/// The name of a field manager.
+pub fn field_manager(name: &str, path: &Path) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    if name.len() > MAX_MANAGER {
+        errors.push(FieldError::new(path, FieldErrorKind::TooLong(MAX_MANAGER), ""));
+    }
+    for (at, c) in name.char_indices().filter(|(_, c)| !printable(*c)) {
+        let why = format!("invalid character U+{:04X} (at position {at})", u32::from(c));
+        errors.push(FieldError::invalid(path, name, why));
+    }
+    errors
+}
+
+/// As Go's `unicode.IsPrint` sees it, of what may stand in names.
+pub fn printable(c: char) -> bool {
+    c == ' '
+        || !(c.is_control()
+            || c.is_whitespace()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{feff}'))
 }
 
 fn owner_references(references: &Value, path: &Path) -> Vec<FieldError> {

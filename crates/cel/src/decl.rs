@@ -279,6 +279,18 @@ impl Decl {
         Arc::new(Self::plain(ty, form, 1))
     }
 
+    /// The same with a bound: so many bytes, elements or entries.
+    pub fn bounded(ty: Type, most: u64) -> Arc<Self> {
+        let form = if ty == Type::String { Form::String } else { Form::Dynamic };
+        Arc::new(Self::plain(ty, form, 1).sized(most))
+    }
+
+    /// A map from texts to values, with a bound of its entries: for variables that are no part of a schema.
+    pub fn map_of(values: Arc<Self>, most: u64) -> Arc<Self> {
+        let ty = Type::Map(Arc::new(Type::String), Arc::new(values.ty.clone()));
+        Arc::new(Self::plain(ty, Form::Map { values }, 2).sized(most))
+    }
+
     fn string(schema: &Json) -> Self {
         let longest = max(schema, "maxLength");
         match schema["format"].as_str() {
@@ -310,6 +322,8 @@ impl Decl {
             (Step::Value, Form::List { items: inner, .. } | Form::Map { values: inner }) => Some(inner),
             (Step::Key, Form::Map { .. }) => Some(&KEY),
             (Step::Field(name), Form::Object { fields }) => fields.get(name).map(|field| &*field.decl),
+            // attributes of devices: whatever they are called, none is larger
+            (Step::Field(_), Form::Map { values }) if values.ty == Type::Dyn && values.max_elements > 0 => Some(values),
             _ => None,
         }
     }

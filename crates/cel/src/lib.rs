@@ -12,7 +12,7 @@
 //! - [`Env`] declares variables, [`Env::compile`] makes a [`Program`], [`Program::run`] gives a [`Value`].
 //! - [`Decl`] says what a value is; [`Decl::from_schema`] reads it from a structural schema.
 //! - [`rules`] are the `x-kubernetes-validations` of a schema: checked when it is defined, run over every object.
-//! - [`admission`] declares what policies and match conditions may use.
+//! - [`admission`] declares what policies and match conditions may use, [`device`] what chooses devices.
 //! - `library/` has the functions, one file a library.
 //!
 //! Nothing here does I/O or knows the time, and no text, however odd, makes it panic.
@@ -22,6 +22,7 @@ mod check;
 mod compare;
 mod cost;
 mod decl;
+pub mod device;
 mod env;
 mod escape;
 mod estimate;

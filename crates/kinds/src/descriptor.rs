@@ -5,6 +5,7 @@
 
 use crate::column::{Column, SelectableField};
 use crate::fields::{carry, ensure};
+use crate::gated;
 use crate::made::{Columns, Fields, RuleSet, ScalePaths, Spoken, TypeOf, Words};
 pub use crate::rules::{Defaults, NoRules, Rules, Verdict};
 pub use crate::subresource::{Action, Part, Subresource};
@@ -385,11 +386,13 @@ impl Kind {
         if let (true, Some(map)) = (self.status && !self.born_with_status, object.as_object_mut()) {
             map.remove("status");
         }
-        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.remove("generation");
-            if self.generation {
-                metadata.insert("generation".into(), json!(1));
-            }
+        if let (true, Some(metadata)) = (self.generation, object.get_mut("metadata").and_then(Value::as_object_mut)) {
+            metadata.insert("generation".into(), json!(1));
+        }
+        if let TypeOf::BuiltIn(_) = self.schema
+            && let Some(of) = self.type_of()
+        {
+            gated::drop_disabled(object, None, of);
         }
         self.rules.prepare_create(object);
         self.keep_struct(object, "status");
@@ -411,6 +414,11 @@ impl Kind {
             Part::Main => {}
             Part::Status => keep_only(new, old, "status"),
             Part::Approval | Part::EphemeralContainers | Part::Resize | Part::Finalize => {}
+        }
+        if let TypeOf::BuiltIn(_) = self.schema
+            && let Some(of) = self.type_of()
+        {
+            gated::drop_disabled(new, Some(old), of);
         }
         self.rules.prepare_update(new, old, part);
         carry_metadata(new, old, "generation");

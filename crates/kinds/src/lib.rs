@@ -12,6 +12,7 @@ mod check;
 pub mod column;
 pub mod descriptor;
 pub mod fields;
+mod gated;
 pub(crate) mod go;
 pub mod lifecycle;
 pub mod made;

@@ -54,31 +54,36 @@ fn standard_finalizers(metadata: &Value, path: &Path) -> Vec<FieldError> {
 pub fn metadata_update_errors(kind: &Kind, new: &Value, old: &Value) -> Vec<FieldError> {
     let (new, old) = (&new["metadata"], &old["metadata"]);
     let mut errors = metadata_errors_of_labels(kind, new);
-    for field in ["name", "namespace", "uid", "creationTimestamp"] {
+    if old["deletionTimestamp"].is_string() {
+        errors.extend(new_finalizers(new, old));
+    }
+    for field in ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
         if new[field] != old[field] {
             errors.push(FieldError::invalid(format!("metadata.{field}"), new[field].clone(), "field is immutable"));
         }
     }
-    let added: Vec<String> = items(&new["finalizers"])
-        .iter()
-        .filter(|f| !items(&old["finalizers"]).contains(f))
-        .map(ToString::to_string)
-        .collect();
-    if old["deletionTimestamp"].is_string() && !added.is_empty() {
+    errors
+}
+
+/// Nothing new may wait for an object that is being deleted.
+fn new_finalizers(new: &Value, old: &Value) -> Option<FieldError> {
+    let known = items(&old["finalizers"]);
+    let added = items(&new["finalizers"]).iter().filter(|f| !known.contains(f)).map(ToString::to_string);
+    let added: Vec<String> = added.collect::<std::collections::BTreeSet<_>>().into_iter().collect();
+    (!added.is_empty()).then(|| {
         let why = format!(
             "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
             added.join(", ")
         );
-        errors.push(FieldError::forbidden("metadata.finalizers", why));
-    }
-    errors
+        FieldError::forbidden("metadata.finalizers", why)
+    })
 }
 
-// A name that was once accepted stays so: only what can change is judged again.
+// A name that was once accepted stays so, as long as it can stand in a URL; what can change is judged again.
 fn metadata_errors_of_labels(kind: &Kind, metadata: &Value) -> Vec<FieldError> {
-    const ANY: validation::NameRule = |_, _| Vec::new();
+    let rule = if kind.name_rule == NameRule::None { |_: &str, _| Vec::new() } else { validation::path_segment_name };
     let path = Path::root("metadata");
-    let mut errors = validation::validate_object_meta(metadata, ANY, kind.resource.namespaced, &path);
+    let mut errors = validation::validate_object_meta(metadata, rule, kind.resource.namespaced, &path);
     if has_core_rules(kind) {
         errors.extend(standard_finalizers(metadata, &path));
     }

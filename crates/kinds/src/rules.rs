@@ -36,6 +36,11 @@ pub trait Rules: Send + Sync {
         Verdict { errors: self.validate_update(new, old, part), tolerated: Vec::new() }
     }
 
+    /// Why the object of this name may not be deleted at all.
+    fn refuses_deletion(&self, _name: &str) -> Option<&'static str> {
+        None
+    }
+
     /// What the beginning of a deletion changes, beside what it changes in every object.
     fn begin_deletion(&self, _object: &mut Value, _now: Timestamp) {}
 

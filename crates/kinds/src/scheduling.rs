@@ -66,6 +66,11 @@ impl Rules for PriorityRules {
         })
     }
 
+    fn refuses_deletion(&self, name: &str) -> Option<&'static str> {
+        let of_the_system = SYSTEM.iter().any(|(known, _)| *known == name);
+        of_the_system.then_some("this is a system priority class and cannot be deleted")
+    }
+
     // what a class means never changes
     fn desired_state_changed(&self, _new: &Value, _old: &Value) -> bool {
         false

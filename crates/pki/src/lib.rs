@@ -7,6 +7,7 @@
 //! common certificate builders cannot express; reading goes through `x509-parser`, signatures through `ring`.
 
 pub mod authority;
+pub mod bundle;
 pub mod certificate;
 pub mod der;
 pub mod files;

@@ -5,13 +5,14 @@ use crate::{
     registry::Target,
 };
 use coracle_api::{
-    Result, Schema, WriteOptions,
+    Result, Schema, Status, WriteOptions,
     managed::{self, Endpoint, OnConflict, OneVersion, Reset, ScaleBooks, Versions, Writer},
     schema::Type,
 };
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use serde_json::Value;
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 const SCALE_VERSION: &str = "autoscaling/v1";
 
@@ -23,6 +24,32 @@ pub struct Books<'a> {
     manager: &'a str,
     on_conflict: OnConflict,
     now: Timestamp,
+    /// `None`: versions differ by name only.
+    questions: Option<Mutex<Questions>>,
+}
+
+/// How often the books are made again because another conversion was needed.
+const MOST_ROUNDS: usize = 8;
+
+/// Objects in other versions, as a webhook shows them. The books are made without waiting: what they lack is noted, asked for, and then they
+/// are made again.
+#[derive(Default)]
+struct Questions {
+    known: HashMap<(String, String), Value>,
+    open: Vec<(Value, String)>,
+}
+
+impl Questions {
+    /// The object in the version `to`; until that is known, under its name only.
+    fn look_up(&mut self, mut object: Value, to: &str) -> Value {
+        let key = (object.to_string(), to.to_string());
+        if let Some(known) = self.known.get(&key) {
+            return known.clone();
+        }
+        self.open.push((object.clone(), key.1));
+        object["apiVersion"] = to.into();
+        object
+    }
 }
 
 impl<'a> Books<'a> {
@@ -30,7 +57,42 @@ impl<'a> Books<'a> {
     pub fn new(kinds: Arc<Kinds>, target: Target<'a>, options: &'a WriteOptions, now: Timestamp) -> Self {
         let on_conflict = if options.force { OnConflict::Take } else { OnConflict::Refuse };
         let version = target.served.resource.api_version();
-        Self { target, version, kinds, manager: &options.field_manager, on_conflict, now }
+        let asks = target.served.custom.as_ref().is_some_and(|custom| custom.asks());
+        let questions = asks.then(Mutex::default);
+        Self { target, version, kinds, manager: &options.field_manager, on_conflict, now, questions }
+    }
+
+    /// Runs what uses these books, until every object that it wanted to see in another version was converted.
+    ///
+    /// # Errors
+    /// Those of `run`; 500 when a webhook does not convert.
+    pub async fn settled<T>(&self, mut run: impl FnMut() -> Result<T> + Send) -> Result<T>
+    where
+        T: Send,
+    {
+        for _ in 0..MOST_ROUNDS {
+            let done = run();
+            if !self.ask().await? {
+                return done;
+            }
+        }
+        Err(Status::internal("the versions of the object's managed fields do not settle"))
+    }
+
+    /// Asks for what was missing; whether anything was.
+    async fn ask(&self) -> Result<bool> {
+        let Some(questions) = &self.questions else { return Ok(false) };
+        let open = std::mem::take(&mut questions.lock().open);
+        let Some(custom) = self.target.served.custom.as_ref().filter(|_| !open.is_empty()) else { return Ok(false) };
+        for (object, to) in open {
+            let key = (object.to_string(), to);
+            if questions.lock().known.contains_key(&key) {
+                continue;
+            }
+            let shown = custom.shown_in(object, &key.1).await?;
+            questions.lock().known.insert(key, shown);
+        }
+        Ok(true)
     }
 
     fn endpoint(&self) -> Endpoint<'_> {
@@ -58,8 +120,27 @@ impl<'a> Books<'a> {
         managed::apply(live, config, self.writer(), self.on_conflict, &self.endpoint())
     }
 
-    /// Notes in `new` what changed since `old`; both are as they are stored.
-    pub fn track(&self, old: Option<&Value>, new: &mut Value) {
+    /// Notes in `new` what changed since `old`; both are as they are stored. If another version cannot be had, entries of that version are
+    /// compared by name.
+    pub async fn track(&self, old: Option<&Value>, new: &mut Value) {
+        if self.questions.is_none() {
+            return self.note(old, new);
+        }
+        let run = || {
+            let mut seen = new.clone();
+            self.note(old, &mut seen);
+            Ok(seen)
+        };
+        match self.settled(run).await {
+            Ok(seen) => *new = seen,
+            Err(why) => {
+                tracing::warn!(error = %why, "managed fields of other versions are compared by name");
+                self.note(old, new);
+            }
+        }
+    }
+
+    fn note(&self, old: Option<&Value>, new: &mut Value) {
         let served = self.target.served;
         if served.kind.stored_as.is_none() {
             return managed::track_update(old, new, self.writer(), &self.endpoint());
@@ -133,8 +214,13 @@ impl Versions for Books<'_> {
         let mut object = object.clone();
         self.served(from)?.to_storage(&mut object);
         self.served(to)?.from_storage(&mut object);
+        if let Some(questions) = &self.questions {
+            if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+                metadata.remove("managedFields");
+            }
+            return Some(questions.lock().look_up(object, to));
+        }
         if self.target.served.custom.is_some() {
-            // which fields there are is what counts here, and those that have another name are nobody's in the other version
             object["apiVersion"] = to.into();
         }
         Some(object)

@@ -7,13 +7,11 @@ pub use listing::{get, list, watch};
 use crate::{app::Ask, http::negotiate, route::Query};
 use ::http::HeaderMap;
 use coracle_api::{
-    DeleteOptions, FieldError, FieldErrorKind, PatchKind, Propagation, Resource, Result, Status, WriteOptions,
+    DeleteOptions, FieldError, PatchKind, Path, Propagation, Resource, Result, Status, WriteOptions,
     options::FieldValidation,
+    validation::{MAX_MANAGER, field_manager, printable},
 };
 use serde_json::json;
-
-/// Names of field managers are no longer than this.
-const MAX_MANAGER: usize = 128;
 
 fn options_resource(kind: &'static str) -> Resource {
     Resource::fixed("meta.k8s.io", "v1", "options", kind, false)
@@ -70,7 +68,7 @@ pub fn write(ask: &Ask) -> Result<WriteOptions> {
             errors.push(FieldError::forbidden("force", "may not be specified for non-apply patch"));
         }
     }
-    manager_errors(manager, &mut errors);
+    errors.extend(field_manager(manager, &Path::root("fieldManager")));
     let field_validation = match query.get("fieldValidation") {
         None | Some("" | "Warn") => FieldValidation::Warn,
         Some("Ignore") => FieldValidation::Ignore,
@@ -89,25 +87,6 @@ pub fn write(ask: &Ask) -> Result<WriteOptions> {
         force: query.flag("force"),
         field_validation,
     })
-}
-
-/// What is wrong with the name of a field manager.
-fn manager_errors(manager: &str, errors: &mut Vec<FieldError>) {
-    if manager.len() > MAX_MANAGER {
-        errors.push(FieldError::new("fieldManager", FieldErrorKind::TooLong(MAX_MANAGER), ""));
-    }
-    for (at, c) in manager.char_indices().filter(|(_, c)| !printable(*c)) {
-        let why = format!("invalid character U+{:04X} (at position {at})", u32::from(c));
-        errors.push(FieldError::invalid("fieldManager", manager, why));
-    }
-}
-
-/// As Go's `unicode.IsPrint` sees it, of what may stand in names.
-fn printable(c: char) -> bool {
-    c == ' '
-        || !(c.is_control()
-            || c.is_whitespace()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{feff}'))
 }
 
 /// The manager of those who name none: what stands before the slash in their `User-Agent`.

@@ -280,17 +280,17 @@ fn created_code(app: &App, ask: &Ask, target: Target<'_>) -> Result<u16> {
 async fn patch(app: &App, ask: &Ask, target: Target<'_>, request: Request<Incoming>) -> Result<Response<Body>> {
     let accepted = answer::accepted(ask, target.served)?;
     let options = options::write(ask)?;
-    let patch = read_patch(ask, request).await?;
-    if target.served.custom.is_some() && patch.kind == PatchKind::Strategic {
-        return Err(negotiate::no_strategic());
-    }
+    let patch = read_patch(ask, target, request).await?;
     let code = if patch.kind == PatchKind::Apply { created_code(app, ask, target)? } else { 200 };
     let updated = app.registry.update(&ask.caller, target, Change::Patch(patch), &options).await?;
     object(ask, accepted, code, target.served, &updated).await
 }
 
-async fn read_patch(ask: &Ask, request: Request<Incoming>) -> Result<Patch> {
+async fn read_patch(ask: &Ask, target: Target<'_>, request: Request<Incoming>) -> Result<Patch> {
     let kind = negotiate::patch_kind(&ask.headers)?;
+    if target.served.custom.is_some() && kind == PatchKind::Strategic {
+        return Err(negotiate::no_strategic());
+    }
     let bytes = read(request).await?;
     decode::patch_body(kind, &bytes)
 }
@@ -430,7 +430,7 @@ async fn subresource(
                     registry.put_scale(&ask.caller, target, body, &options).await?
                 }
                 _ => {
-                    let patch = read_patch(ask, request).await?;
+                    let patch = read_patch(ask, target, request).await?;
                     registry.patch_scale(&ask.caller, target, &patch, &options).await?
                 }
             };

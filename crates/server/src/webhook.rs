@@ -7,7 +7,7 @@ use crate::egress::{Address, Egress, Peer, ServicePort};
 use bytes::Bytes;
 use coracle_api::Resource;
 use coracle_client::SharedView;
-use coracle_pki::tls;
+use coracle_pki::bundle;
 use http::{HeaderValue, Request, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
@@ -68,7 +68,7 @@ impl Webhook {
                 .and_then(|bytes| String::from_utf8(bytes).ok())
                 .ok_or("unable to load root certificates: unable to parse bytes as PEM block")?,
         };
-        let mut tls = tls::client_config(&pem, None).map_err(|e| format!("unable to load root certificates: {e}"))?;
+        let mut tls = bundle::client_config(&pem).map_err(|e| format!("unable to load root certificates: {e}"))?;
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self { to, tls: Arc::new(tls) })
     }

@@ -10,6 +10,7 @@ use crate::{
 };
 use coracle_api::{FieldError, FieldErrorKind};
 use serde_json::{Map, Value};
+use std::collections::HashMap;
 
 /// What a value is validated as.
 #[derive(Clone, Copy, Debug)]
@@ -45,17 +46,33 @@ impl<'a> Old<'a> {
         Some(Self { value: self.value.as_object()?.get(name)?, schema: self.schema.child(name)? })
     }
 
-    fn item(self, new: &Value) -> Option<Self> {
-        if self.schema.list_type() != ListType::Map {
-            return None;
+    /// The items of a list by which items of the new one are recognised.
+    fn items(self) -> Option<Items<'a>> {
+        let schema = (self.schema.list_type() == ListType::Map).then_some(self.schema.items.as_deref()?)?;
+        let mut items = Items { of: self.schema, schema, known: HashMap::new() };
+        for item in self.value.as_array()? {
+            items.known.entry(items.key(item)).or_insert(item);
         }
-        let schema = self.schema.items.as_deref()?;
-        let key = |item: &Value, name: &str| -> Option<Value> {
-            let given = item.get(name).cloned();
-            given.or_else(|| schema.properties.get(name)?.default.clone())
-        };
-        let same = |item: &&Value| self.schema.list_keys.iter().all(|name| key(item, name) == key(new, name));
-        Some(Self { value: self.value.as_array()?.iter().find(same)?, schema })
+        Some(items)
+    }
+}
+
+/// The items of a list of type map, by their keys.
+struct Items<'a> {
+    of: &'a Schema,
+    schema: &'a Schema,
+    known: HashMap<String, &'a Value>,
+}
+
+impl<'a> Items<'a> {
+    fn key(&self, item: &Value) -> String {
+        let default = |name: &String| self.schema.properties.get(name).and_then(|property| property.default.as_ref());
+        let parts = self.of.list_keys.iter().map(|name| item.get(name).or_else(|| default(name)));
+        parts.map(|part| part.map_or_else(|| "none".into(), Value::to_string) + "\n").collect()
+    }
+
+    fn earlier(&self, new: &Value) -> Option<Old<'a>> {
+        Some(Old { value: self.known.get(&self.key(new))?, schema: self.schema })
     }
 }
 
@@ -246,8 +263,10 @@ fn number(value: &Value, schema: &Schema, at: &Place<'_>, found: &mut Findings) 
 
 fn array(list: &[Value], schema: &Schema, old: Option<Old<'_>>, at: &Place<'_>, found: &mut Findings) {
     if let Some(items) = &schema.items {
+        let before = old.and_then(Old::items);
         for (i, inner) in list.iter().enumerate() {
-            found.merge(node(inner, items, old.and_then(|old| old.item(inner)), &at.index(i)));
+            let old = before.as_ref().and_then(|before| before.earlier(inner));
+            found.merge(node(inner, items, old, &at.index(i)));
         }
     }
     let length = i64::try_from(list.len()).unwrap_or(i64::MAX);

@@ -3,15 +3,18 @@
 //!
 //! Messages follow Go's `encoding/json` (`json: cannot unmarshal …`) and upstream's strict decoder, as clients match them.
 
+pub use super::time::canonical_time;
 use super::{Scalar, Shape, Type, yaml};
 use crate::{
     duration,
     options::FieldValidation,
-    quantity::Quantity,
+    quantity,
     status::{Result, Status},
 };
-use base64::Engine;
-use jiff::Timestamp;
+use base64::{
+    DecodeError, Engine, alphabet,
+    engine::general_purpose::{GeneralPurpose, PAD, STANDARD},
+};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use std::{borrow::Cow, cell::RefCell, fmt, fmt::Write};
@@ -325,16 +328,13 @@ impl<'a, 's> Seed<'a, 's> {
         let Shape::Scalar(scalar) = self.shape else { return Err(self.mismatch("string")) };
         match scalar {
             Scalar::String | Scalar::IntOrString | Scalar::Json => Ok(Some(Value::String(text.into_owned()))),
-            Scalar::Quantity => match text.parse::<Quantity>() {
-                Ok(quantity) => Ok(Some(Value::String(quantity.to_string()))),
+            Scalar::Quantity => match quantity::canonical(&text) {
+                Ok(text) => Ok(Some(Value::String(text.into_owned()))),
                 Err(e) => Err(self.context.fail(e.to_string())),
             },
-            Scalar::Time | Scalar::MicroTime if text.is_empty() => Ok(None),
             Scalar::Time | Scalar::MicroTime => match canonical_time(&text, scalar == Scalar::MicroTime) {
-                Some(time) => Ok(Some(Value::String(time))),
-                None => Err(self.context.fail(format!(
-                    "parsing time \"{text}\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"{text}\" as \"2006\""
-                ))),
+                Ok(time) => Ok(time.map(Value::String)),
+                Err(e) => Err(self.context.fail(e)),
             },
             Scalar::Duration => match duration::parse(&text) {
                 Some(nanos) => Ok(Some(Value::String(duration::show(nanos)))),
@@ -538,26 +538,18 @@ fn zero(shape: Shape<'_>) -> Value {
     }
 }
 
-/// `2006-01-02T15:04:05Z`, or with six digits of fraction.
-pub fn canonical_time(text: &str, micro: bool) -> Option<String> {
-    let bytes = text.as_bytes();
-    // jiff takes more forms than RFC 3339: a `T` (or `t`) must stand where Go wants it
-    if bytes.len() < 20 || !matches!(bytes[10], b'T' | b't') || !bytes.iter().all(u8::is_ascii) || text.contains('[') {
-        return None;
-    }
-    let time: Timestamp = text.parse().ok()?;
-    let form = if micro { "%Y-%m-%dT%H:%M:%S.%6fZ" } else { "%Y-%m-%dT%H:%M:%SZ" };
-    jiff::fmt::strtime::format(form, time).ok()
-}
-
-/// Base64 without line ends; the offset of what is wrong otherwise.
+/// Base64 as Go would write it: without line ends and stray last bits; the offset of what is wrong otherwise.
 fn canonical_bytes(text: &str) -> Result<String, usize> {
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, PAD.with_decode_allow_trailing_bits(true));
     let clean: Cow<'_, str> =
         if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], "").into() } else { text.into() };
-    match base64::engine::general_purpose::STANDARD.decode(clean.as_bytes()) {
+    match STANDARD.decode(clean.as_bytes()) {
         Ok(_) => Ok(clean.into_owned()),
-        Err(base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _)) => Err(at),
-        Err(_) => Err(clean.len() / 4 * 4),
+        Err(_) => match LENIENT.decode(clean.as_bytes()) {
+            Ok(bytes) => Ok(STANDARD.encode(bytes)),
+            Err(DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _)) => Err(at),
+            Err(_) => Err(clean.len() / 4 * 4),
+        },
     }
 }
 

@@ -29,7 +29,7 @@ fn objects_become_canonical() {
         ),
         (
             ("coordination.k8s.io/v1", "Lease"),
-            json!({"spec": {"renewTime": "2024-01-02T03:04:05.5Z"}}),
+            json!({"spec": {"renewTime": "2024-01-02T04:04:05.500000+01:00"}}),
             json!({"spec": {"renewTime": "2024-01-02T03:04:05.500000Z"}}),
         ),
         (

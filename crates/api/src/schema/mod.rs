@@ -8,6 +8,7 @@ mod builder;
 pub mod decode;
 pub mod json_error;
 mod table;
+mod time;
 mod wire;
 pub mod yaml;
 pub mod yaml_write;

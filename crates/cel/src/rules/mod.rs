@@ -65,10 +65,15 @@ struct Rule {
 impl Rules {
     /// Compiles the rules of a structural schema (JSON of a `JSONSchemaProps`) of whole objects. `None` if it has no rule.
     pub fn compile(schema: &Json) -> Option<Self> {
+        Self::compile_part(schema, true)
+    }
+
+    /// The same for the schema of a part of an object; `resource` says that the part is a whole object itself.
+    pub fn compile_part(schema: &Json, resource: bool) -> Option<Self> {
         if !has_rules(schema) {
             return None;
         }
-        let decl = Decl::from_schema(schema, true, "selfType");
+        let decl = Decl::from_schema(schema, resource, "selfType");
         on_large_stack(|| Self { root: Node::compile(schema, schema, decl, Some(1)) }).ok()
     }
 }

@@ -70,12 +70,15 @@ fn quantity(input: &[u8]) {
         let shown = quantity.to_string();
         assert_eq!(shown.parse::<Quantity>().map(|q| q.to_string()).ok(), Some(shown));
     }
+    if let Some(Ok(written)) = text(input).map(coracle_api::quantity::canonical) {
+        assert_eq!(coracle_api::quantity::canonical(&written), Ok(written.clone()));
+    }
 }
 
 fn time(input: &[u8]) {
     for micro in [false, true] {
-        if let Some(time) = text(input).and_then(|text| decode::canonical_time(text, micro)) {
-            assert_eq!(decode::canonical_time(&time, micro), Some(time));
+        if let Some(Ok(Some(time))) = text(input).map(|text| decode::canonical_time(text, micro)) {
+            assert_eq!(decode::canonical_time(&time, micro), Ok(Some(time.clone())));
         }
     }
 }

@@ -252,6 +252,28 @@ fn attachments() {
                 &["spec.source: Forbidden: must specify exactly one of inlineVolumeSpec and persistentVolumeName"],
             ),
             (
+                json!({"spec": {"source": {"persistentVolumeName": null, "inlineVolumeSpec": {
+                    "hostPath": {"path": "/x"}, "capacity": {"storage": "1Gi"}, "claimRef": {}, "storageClassName": "s",
+                    "nodeAffinity": {}, "persistentVolumeReclaimPolicy": "Delete", "volumeMode": "Block",
+                }}}}),
+                &[
+                    "spec.source.inlineVolumeSpec.claimRef: Forbidden: may not be specified in the context of inline volumes",
+                    "spec.source.inlineVolumeSpec.capacity: Forbidden: may not be specified in the context of inline volumes",
+                    "spec.source.inlineVolumeSpec.csi: Required value: has to be specified in the context of inline volumes",
+                    "spec.source.inlineVolumeSpec.accessModes: Required value",
+                    "spec.source.inlineVolumeSpec.persistentVolumeReclaimPolicy: Forbidden: may only be Retain in the context of inline volumes",
+                    "spec.source.inlineVolumeSpec.nodeAffinity: Forbidden: may not be specified in the context of inline volumes",
+                    "spec.source.inlineVolumeSpec.storageClassName: Forbidden: may not be specified in the context of inline volumes",
+                    "spec.source.inlineVolumeSpec.volumeMode: Forbidden: may not specify volumeMode other than Filesystem in the context of inline volumes",
+                ],
+            ),
+            (
+                json!({"spec": {"source": {"persistentVolumeName": null, "inlineVolumeSpec": {
+                    "csi": {"driver": "d", "volumeHandle": "h"}, "accessModes": ["ReadWriteOnce"],
+                }}}}),
+                &[],
+            ),
+            (
                 json!({"spec": {"source": {"persistentVolumeName": "A"}}}),
                 &[&format!("spec.source.persistentVolumeName: Invalid value: \"A\": {SUBDOMAIN}")],
             ),

@@ -108,25 +108,7 @@ fn validate(check: &mut Check, volume: &Value) {
     } else if affinity.is_object() {
         check.required(field.field("required"), "must specify required node constraints");
     }
-    let mut also = |check: &mut Check, source: &Source| match source.field {
-        "local" if !affinity.is_object() => {
-            check.required(at.field("nodeAffinity"), "Local volume requires node affinity");
-        }
-        "iscsi" if spec["iscsi"]["initiatorName"].is_string() => {
-            let portal = &spec["iscsi"]["targetPortal"];
-            if string(&volume["metadata"]["name"]).len() + 1 + string(portal).len() > 64 {
-                let why = "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is specified.";
-                check.invalid(at.field("iscsi").field("targetportal"), portal, why);
-            }
-        }
-        _ => {}
-    };
-    volume_sources::validate(check, &at, spec, OF_VOLUMES, &mut also);
-    let root = |path: &str| !path.is_empty() && path.split('/').all(|part| part.is_empty() || part == ".");
-    if root(string(&spec["hostPath"]["path"])) && spec["persistentVolumeReclaimPolicy"] == "Recycle" {
-        let why = "may not be 'recycle' for a hostPath mount of '/'";
-        check.forbidden(at.field("persistentVolumeReclaimPolicy"), why);
-    }
+    source(check, &at, spec, string(&volume["metadata"]["name"]));
     check.text(at.field("storageClassName"), &spec["storageClassName"], validation::dns1123_subdomain);
     check.exactly_one_of(at.field("volumeMode"), &spec["volumeMode"], persistent_volume_claim::MODES);
     let (field, class) = (at.field(CLASS), &spec[CLASS]);
@@ -138,6 +120,66 @@ fn validate(check: &mut Check, volume: &Value) {
         if !spec["csi"].is_object() {
             check.required(at.field("csi"), "has to be specified when using volumeAttributesClassName");
         }
+    }
+}
+
+/// The specification of a volume that is written where it is used (VolumeAttachment): of a CSI driver, without what binding is about.
+pub(crate) fn inline(check: &mut Check, at: &Path, spec: &Value) {
+    const HERE: &str = "in the context of inline volumes";
+    let given = |field: &str| match &spec[field] {
+        Value::Null => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Object(map) if field == "capacity" => !map.is_empty(),
+        _ => true,
+    };
+    let none = |check: &mut Check, field: &str| {
+        if given(field) {
+            check.forbidden(at.field(field), &format!("may not be specified {HERE}"));
+        }
+    };
+    none(check, "claimRef");
+    none(check, "capacity");
+    if !given("csi") {
+        check.required(at.field("csi"), &format!("has to be specified {HERE}"));
+    }
+    if items(&spec["accessModes"]).is_empty() {
+        check.required(at.field("accessModes"), "");
+    }
+    persistent_volume_claim::access(check, at, spec);
+    let policy = &spec["persistentVolumeReclaimPolicy"];
+    if !matches!(string(policy), "" | "Retain") {
+        check.forbidden(at.field("persistentVolumeReclaimPolicy"), &format!("may only be Retain {HERE}"));
+    }
+    none(check, "nodeAffinity");
+    source(check, at, spec, "");
+    none(check, "storageClassName");
+    if !matches!(string(&spec["volumeMode"]), "" | "Filesystem") {
+        let why = format!("may not specify volumeMode other than Filesystem {HERE}");
+        check.forbidden(at.field("volumeMode"), &why);
+    }
+    none(check, CLASS);
+}
+
+/// What the volume is made of; `name` is that of the object.
+fn source(check: &mut Check, at: &Path, spec: &Value, name: &str) {
+    let mut also = |check: &mut Check, source: &Source| match source.field {
+        "local" if !spec["nodeAffinity"].is_object() => {
+            check.required(at.field("nodeAffinity"), "Local volume requires node affinity");
+        }
+        "iscsi" if spec["iscsi"]["initiatorName"].is_string() => {
+            let portal = &spec["iscsi"]["targetPortal"];
+            if name.len() + 1 + string(portal).len() > 64 {
+                let why = "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is specified.";
+                check.invalid(at.field("iscsi").field("targetportal"), portal, why);
+            }
+        }
+        _ => {}
+    };
+    volume_sources::validate(check, at, spec, OF_VOLUMES, &mut also);
+    let root = |path: &str| !path.is_empty() && path.split('/').all(|part| part.is_empty() || part == ".");
+    if root(string(&spec["hostPath"]["path"])) && spec["persistentVolumeReclaimPolicy"] == "Recycle" {
+        let why = "may not be 'recycle' for a hostPath mount of '/'";
+        check.forbidden(at.field("persistentVolumeReclaimPolicy"), why);
     }
 }
 

@@ -57,11 +57,13 @@ impl Rules for ClaimRules {
 
     fn prepare_create(&self, object: &mut Value) {
         set(object, "status", json!({"phase": "Pending"}));
+        drop_foreign(object, &Value::Null);
         data_sources(object);
     }
 
-    fn prepare_update(&self, new: &mut Value, _old: &Value, part: Part) {
+    fn prepare_update(&self, new: &mut Value, old: &Value, part: Part) {
         if part == Part::Main {
+            drop_foreign(new, old);
             data_sources(new);
         }
     }
@@ -84,6 +86,14 @@ impl Rules for ClaimRules {
     fn warnings(&self, claim: &Value) -> Vec<String> {
         let class = warn::storage_class(claim).into_iter();
         class.chain(warn::claim_spec(&Place::of(claim).field("spec"))).collect()
+    }
+}
+
+/// Sources of other namespaces are a feature that is off (CrossNamespaceVolumeDataSource).
+fn drop_foreign(claim: &mut Value, old: &Value) {
+    let foreign = !string(&claim["spec"]["dataSourceRef"]["namespace"]).is_empty();
+    if foreign && !old["spec"]["dataSourceRef"].is_object() {
+        take(&mut claim["spec"], "dataSourceRef");
     }
 }
 

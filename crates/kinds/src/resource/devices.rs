@@ -5,6 +5,7 @@ use crate::column::items;
 use crate::fields;
 use crate::place::Place;
 use coracle_api::{FieldError, validation};
+use coracle_cel::device::{self, Unfit};
 use serde_json::{Value, json};
 
 /// How long an expression, parameters and data may be.
@@ -144,9 +145,18 @@ impl Check {
         });
     }
 
-    /// An expression over a device. (Whether it compiles is not judged yet.)
+    /// An expression over a device.
     fn device_expression(&mut self, at: &Place) {
-        self.no_longer(at, LONGEST);
+        if at.text().len() > LONGEST {
+            // too long to be compiled
+            return self.too_long(at, LONGEST);
+        }
+        match device::compile(at.text()) {
+            Ok(_) => {}
+            Err(Unfit::Invalid(why)) => self.bad_text(at, why),
+            Err(Unfit::Failing(why)) => self.push(FieldError::internal(&at.path, why)),
+            Err(Unfit::TooComplex) => self.barred(at, "too complex, exceeds cost limit"),
+        }
     }
 
     /// Configuration for a driver.

@@ -106,6 +106,7 @@ fn driver(check: &mut Check, at: &Place) {
             check.bad(&seconds, "may not specify a duration larger than 2^32 seconds");
         }
     }
+    let in_secrets = at.field("serviceAccountTokenInSecrets");
     let modes = at.field("volumeLifecycleModes");
     for mode in modes.items() {
         check.among(&Place::at(modes.path.clone(), mode.value), &["Persistent", "Ephemeral"]);
@@ -113,6 +114,9 @@ fn driver(check: &mut Check, at: &Place) {
     let period = at.field("nodeAllocatableUpdatePeriodSeconds");
     if period.given() && period.number() < 10 {
         check.bad(&period, "must be greater than or equal to 10 seconds");
+    }
+    if in_secrets.given() && at.field("tokenRequests").empty() {
+        check.bad(&in_secrets, "serviceAccountTokenInSecrets is set but no tokenRequests are specified");
     }
 }
 

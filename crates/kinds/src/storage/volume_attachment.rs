@@ -2,6 +2,7 @@
 
 use crate::check::Check;
 use crate::column::{AGE, Column, NAME, string};
+use crate::core::persistent_volume;
 use crate::descriptor::{Kind, Part, Rules, Subresource};
 use crate::place::Place;
 use coracle_api::{FieldError, validation};
@@ -57,6 +58,7 @@ fn attachment(check: &mut Check, at: &Place) {
     match (inline.given(), named.given()) {
         (false, false) => check.required(source.path.clone(), ONE),
         (true, true) => check.barred(&source, ONE),
+        (true, false) => persistent_volume::inline(check, &inline.path, inline.value),
         (false, true) if named.empty() => check.required(named.path, "must specify non empty persistentVolumeName"),
         _ => {}
     }

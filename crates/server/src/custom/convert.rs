@@ -37,6 +37,11 @@ impl Converter {
         Self { group: definition.group.clone(), kind: definition.kind.clone(), how }
     }
 
+    /// Whether a webhook is asked.
+    pub fn asks(&self) -> bool {
+        matches!(self.how, How::Ask { .. })
+    }
+
     /// Objects of other versions, converted to `version`, in their order.
     ///
     /// # Errors

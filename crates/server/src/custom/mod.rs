@@ -149,6 +149,22 @@ impl Custom {
         Ok(self.pruned(value, &self.definition.storage))
     }
 
+    /// Whether versions differ by more than their name, so that a webhook is asked.
+    pub fn asks(&self) -> bool {
+        self.converter.asks()
+    }
+
+    /// An object of this definition (or a part of one, as a configuration is) as another version, `group/version`, shows it.
+    ///
+    /// # Errors
+    /// 500 when it cannot be converted.
+    pub async fn shown_in(&self, object: Value, api_version: &str) -> Result<Value> {
+        let version = api_version.rsplit('/').next().unwrap_or_default();
+        let converted = self.converter.convert(vec![object], version).await?;
+        let value = converted.into_iter().next().ok_or_else(|| Status::internal("a conversion gave no object"))?;
+        Ok(self.pruned(value, version))
+    }
+
     /// Notes that an object that was just written is what clients of this version see.
     pub fn written(&self, stored: &Arc<Object>) {
         if self.version == self.definition.storage {

@@ -2,7 +2,7 @@
 
 use super::{Caller, RETRIES, Registry, Target, allocate::Allocator, meta, rejected};
 use crate::admission::Operation;
-use coracle_api::{Draft, Object, Result, Status, WriteOptions};
+use coracle_api::{Draft, FieldError, Object, Result, Status, WriteOptions};
 use coracle_store::{Expect, Op, Rejected};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -14,6 +14,21 @@ pub(super) enum Tracking {
     Update,
     /// They are in the object: it was applied.
     Done,
+}
+
+/// How the refusal begins of a name whose object is being deleted.
+const GOING: &str = "object is being deleted: ";
+
+/// Whoever names a base is told that names are made from it, even where they named the object, too.
+fn taken(target: Target<'_>, base: &str, status: Status) -> Status {
+    if !status.is_already_exists() || base.is_empty() {
+        return status;
+    }
+    let mut told = Status::generated_name_exists(&target.served.resource, target.name);
+    if status.message.starts_with(GOING) {
+        told.message.insert_str(0, GOING);
+    }
+    told
 }
 
 impl Registry {
@@ -46,36 +61,34 @@ impl Registry {
             return Err(Status::forbidden(&served.resource, name, why));
         }
         meta::place(target, &mut body)?;
-        if !body["metadata"]["resourceVersion"].as_str().unwrap_or_default().is_empty() {
-            return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
-        }
         served.to_storage(&mut body);
         let given = body["metadata"]["name"].as_str().unwrap_or_default().to_string();
         let base = body["metadata"]["generateName"].as_str().unwrap_or_default().to_string();
-        if given.is_empty() && base.is_empty() {
-            let errors = [coracle_api::FieldError::required("metadata.name", "name or generateName is required")];
-            return Err(Status::invalid(&served.resource, "", &errors));
+        if !given.is_empty() || base.is_empty() {
+            let named = Target { name: &given, ..target };
+            let created = self.create_named(caller, named, body, options, tracking).await;
+            return created.map_err(|status| taken(named, &base, status));
         }
-        if !given.is_empty() {
-            return self.create_named(caller, Target { name: &given, ..target }, body, options, tracking).await;
-        }
-        for _ in 0..RETRIES {
+        let mut tries = meta::NAMES_TRIED;
+        loop {
             let name = meta::generate(&base);
             let named = Target { name: &name, ..target };
+            tries -= 1;
             match self.create_named(caller, named, body.clone(), options, tracking).await {
-                // a generated name may be taken: another one will not be
-                Err(status) if status.is_already_exists() => {}
-                done => return done,
+                // another name will not be taken
+                Err(status) if status.is_already_exists() && tries > 0 => {}
+                done => return done.map_err(|status| taken(named, &base, status)),
             }
         }
-        Err(Status::new(
-            409,
-            "AlreadyExists",
-            format!(
-                "{} {base:?} already exists, the server was not able to generate a unique name for the object",
-                served.resource
-            ),
-        ))
+    }
+
+    /// What stands at `target` already, as who wants to create it is told.
+    fn exists(&self, target: Target<'_>) -> Status {
+        let mut status = Status::already_exists(&target.served.resource, target.name);
+        if self.store.snapshot().get(&target.key()).is_some_and(|kept| kept.object().meta().is_deleting()) {
+            status.message.insert_str(0, GOING);
+        }
+        status
     }
 
     async fn create_named(
@@ -91,12 +104,14 @@ impl Registry {
             caller.warn(meta::dedup_owners(&mut object, ""));
         }
         let metadata = meta::of(&mut object);
+        let is_version = |v: &Value| v.as_str().and_then(|v| v.parse::<u64>().ok()).is_some_and(|v| v != 0);
+        let has_version = metadata.get("resourceVersion").is_some_and(is_version);
         metadata.insert("name".into(), json!(target.name));
         meta::begin(metadata, self.now());
         let kind = served.kind.storage();
         kind.default(&mut object)?;
         if tracking == Tracking::Update {
-            self.books(target, options).track(None, &mut object);
+            self.books(target, options).track(None, &mut object).await;
         }
         kind.prepare_create(&mut object);
         kind.rules.stamp(&mut object, None, &self.now().to_string());
@@ -110,10 +125,14 @@ impl Registry {
             let given = (Allocator::serves(target) || !served.is_native()).then(|| object.clone());
             // addresses come from the snapshot that the commit is checked against
             let extra = self.allocator.create(&self.store.snapshot(), target, &mut object)?;
-            let mut errors = kind.validate(&object);
+            let mut errors: Vec<FieldError> = self.errors_of_new(target, &object).into_iter().collect();
+            errors.extend(kind.validate(&object));
             if served.kind.stored_as.is_some() {
                 // what this version asks for beyond what its objects are stored as
                 errors.extend(served.kind.rules.validate(&object));
+            }
+            if target.name.is_empty() && errors.is_empty() {
+                errors.push(FieldError::required("metadata.name", "name or generateName is required"));
             }
             if !errors.is_empty() {
                 return Err(Status::invalid(&served.resource, target.name, &errors));
@@ -125,9 +144,12 @@ impl Registry {
             let draft = Draft::new(&stored)?;
             if options.dry_run {
                 if self.store.snapshot().get(&target.key()).is_some() {
-                    return Err(Status::already_exists(&served.resource, target.name));
+                    return Err(self.exists(target));
                 }
                 return Ok(Arc::new(draft.unwritten()));
+            }
+            if has_version {
+                return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
             }
             let mut ops = vec![Op::Put { key: target.key(), expect: Expect::Absent, draft }];
             ops.extend(extra);
@@ -143,7 +165,7 @@ impl Registry {
                         .ok_or_else(|| Status::internal("the store acknowledged a create without an object"));
                 }
                 Err(Rejected::Conflict { op: 0, .. }) => {
-                    return Err(Status::already_exists(&served.resource, target.name));
+                    return Err(self.exists(target));
                 }
                 // another Service took an address, another object room in a quota
                 Err(Rejected::Conflict { .. }) => object = given.unwrap_or(stored),

@@ -52,6 +52,9 @@ impl Registry {
     /// 404, 409 (preconditions), 403 (admission), 422 (options).
     pub async fn delete(&self, caller: &Caller, target: Target<'_>, options: &DeleteOptions) -> Result<Deleted> {
         check_options(options)?;
+        if let Some(why) = refuses(target, target.name) {
+            return Err(Status::forbidden(&target.served.resource, target.name, why));
+        }
         let dry_run = !options.dry_run.is_empty();
         for _ in 0..RETRIES {
             let current = self.current(&self.store.snapshot(), target)?;
@@ -71,6 +74,9 @@ impl Registry {
             let removes = plan == Plan::Remove;
             match plan {
                 Plan::Nothing => return Ok(Deleted::Going(current)),
+                Plan::Mark(value) if dry_run => {
+                    return Ok(Deleted::Going(Arc::new(Draft::new(&value)?.seal(current.revision()))));
+                }
                 _ if dry_run => return Ok(Deleted::Gone(current)),
                 Plan::Remove => {
                     ops.push(Op::Delete { key: target.key(), expect: expect(&current) });
@@ -115,7 +121,7 @@ impl Registry {
         let prefix = target.served.prefix(target.namespace);
         let found: Vec<Arc<Object>> = snapshot
             .range(&prefix, "")
-            .filter(|(_, kept)| selection.matches(kept))
+            .filter(|(_, kept)| selection.matches(kept) && refuses(target, &kept.object().meta().name).is_none())
             .map(|(_, kept)| kept.object().clone())
             .collect();
         let mut deleted = Vec::with_capacity(found.len());
@@ -129,6 +135,11 @@ impl Registry {
         }
         Ok(deleted)
     }
+}
+
+/// Why the object of this name stays, whoever wants it gone.
+fn refuses(target: Target<'_>, name: &str) -> Option<&'static str> {
+    target.served.kind.storage().rules.refuses_deletion(name)
 }
 
 /// Options that contradict each other.

@@ -4,6 +4,7 @@
 
 use super::Target;
 use coracle_api::{FieldError, Object, Resource, Result, Schema, Status};
+use coracle_kinds::Part;
 use jiff::Timestamp;
 use rand::Rng;
 use serde_json::{Map, Value, json};
@@ -12,6 +13,8 @@ use serde_json::{Map, Value, json};
 const SUFFIX: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 const SUFFIX_LENGTH: usize = 5;
 const MAX_GENERATED_BASE: usize = 63 - SUFFIX_LENGTH;
+/// How many names are tried for one `generateName`.
+pub const NAMES_TRIED: usize = 8;
 
 /// Checks that a body is an object of the expected kind, in the expected place, and fills in what it may leave out.
 ///
@@ -106,7 +109,7 @@ pub fn of(object: &mut Value) -> &mut Map<String, Value> {
 
 /// A name from `generateName`.
 pub fn generate(base: &str) -> String {
-    let base = &base[..base.len().min(MAX_GENERATED_BASE)];
+    let base = &base[..base.floor_char_boundary(MAX_GENERATED_BASE)];
     let mut rng = rand::rng();
     let suffix: String = (0..SUFFIX_LENGTH).map(|_| char::from(SUFFIX[rng.random_range(0..SUFFIX.len())])).collect();
     format!("{base}{suffix}")
@@ -114,7 +117,7 @@ pub fn generate(base: &str) -> String {
 
 /// Fills the metadata of an object that is about to be created. What only the system may set is dropped.
 pub fn begin(metadata: &mut Map<String, Value>, now: Timestamp) {
-    for key in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion", "generation"] {
+    for key in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"] {
         metadata.remove(key);
     }
     metadata.insert("uid".into(), json!(uuid::Uuid::new_v4().to_string()));
@@ -146,8 +149,10 @@ pub fn dedup_owners(object: &mut Value, when: &str) -> Option<String> {
     })
 }
 
-/// Copies from the stored version what an update may not change, and what only the system sets.
-pub fn carry_over(metadata: &mut Map<String, Value>, old: &Value) {
+/// Copies from the stored version what an update may not change, and what only the system sets. A deletion that an update of the whole
+/// object makes up stays, to be refused.
+pub fn carry_over(metadata: &mut Map<String, Value>, old: &Value, part: Part) {
+    let old = &old["metadata"];
     for key in [
         "uid",
         "creationTimestamp",
@@ -156,12 +161,13 @@ pub fn carry_over(metadata: &mut Map<String, Value>, old: &Value) {
         "generation",
         "name",
         "namespace",
-        "generateName",
     ] {
-        match old["metadata"].get(key) {
-            Some(value) => metadata.insert(key.into(), value.clone()),
-            None => metadata.remove(key),
-        };
+        match (key, old.get(key)) {
+            ("deletionGracePeriodSeconds", Some(_)) if part == Part::Main && metadata.contains_key(key) => {}
+            (_, Some(value)) => drop(metadata.insert(key.into(), value.clone())),
+            ("deletionTimestamp" | "deletionGracePeriodSeconds", None) if part == Part::Main => {}
+            (_, None) => drop(metadata.remove(key)),
+        }
     }
     metadata.remove("selfLink");
     metadata.remove("resourceVersion");
@@ -217,7 +223,13 @@ pub fn preconditions(target: Target<'_>, body: &Value, current: &Object) -> Resu
         _ => {}
     }
     match metadata["resourceVersion"].as_str() {
-        None | Some("" | "0") => Ok(()),
+        None | Some("" | "0") if target.served.kind.unconditional_update => Ok(()),
+        None | Some("" | "0") => {
+            let error = FieldError::invalid("metadata.resourceVersion", 0, "must be specified for an update");
+            // upstream calls the kind by the resource's name here
+            let resource = Resource { kind: target.served.resource.plural.clone(), ..target.served.resource.clone() };
+            Err(Status::invalid(&resource, target.name, &[error]))
+        }
         Some(version) if version == current.revision().to_string() => Ok(()),
         Some(version) if version.parse::<u64>().is_err() => Err(Status::invalid(
             &target.served.resource,

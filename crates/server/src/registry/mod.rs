@@ -4,6 +4,7 @@
 //! patch ─ mutating admission ─ defaults ─ validate ─ validating admission ─ commit.
 
 pub mod allocate;
+mod beyond;
 mod charge;
 mod create;
 mod delete;

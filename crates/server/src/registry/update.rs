@@ -1,8 +1,8 @@
 //! Update and patch, of whole objects and of their parts.
 
 use super::{Caller, RETRIES, Registry, Target, charge::Charge, create::Tracking, expect, meta, rejected};
-use crate::{admission::Operation, decode};
-use coracle_api::{Draft, FieldError, Object, Patch, PatchKind, Result, Status, WriteOptions};
+use crate::{admission::Operation, books::Books, decode};
+use coracle_api::{Draft, Object, Patch, PatchKind, Result, Status, WriteOptions};
 use coracle_kinds::{Deletion, Part, Verdict};
 use coracle_store::{Op, Rejected};
 use serde_json::Value;
@@ -156,14 +156,16 @@ impl Registry {
         let kind = served.kind.storage();
         let loaded = served.load(current).await?;
         let old = loaded.value();
-        let mut object = self.changed_value(caller, target, current, &old, change, options)?;
-        let conditional = object["metadata"]["resourceVersion"].as_str().is_some_and(|v| !v.is_empty());
-        meta::carry_over(meta::of(&mut object), &old);
-        kind.default(&mut object)?;
+        let books = self.books(target, options);
+        let change_it = || self.changed_value(caller, target, current, &old, change, options, &books);
+        let mut object = books.settled(change_it).await?;
+        let conditional = object["metadata"]["resourceVersion"].as_str().is_some_and(|v| !matches!(v, "" | "0"));
         let (part, whole) = match part {
             PartChange::Only(part) => (part, None),
             PartChange::Whole => (Part::Main, Some(object.get("status").cloned())),
         };
+        meta::carry_over(meta::of(&mut object), &old, part);
+        kind.default(&mut object)?;
         narrow(&mut object, &old, part);
         kind.prepare_update(&mut object, &old, part);
         kind.rules.stamp(&mut object, Some(&old), &self.now().to_string());
@@ -172,7 +174,7 @@ impl Registry {
             object["status"] = status;
         }
         if change.is_tracked() {
-            self.books(target, options).track(Some(&old), &mut object);
+            books.track(Some(&old), &mut object).await;
         }
         let request = self.admission(caller, target, Operation::Update, Some(&loaded), options.dry_run);
         self.chain.mutate(&request, &mut object).await?;
@@ -187,10 +189,10 @@ impl Registry {
             kind.judge_update(&object, &old, part)
         };
         caller.warn(tolerated.iter().map(ToString::to_string));
+        errors.extend(self.errors_of_change(target, &object, &old, part));
         if served.kind.stored_as.is_some() && part == Part::Main {
             errors.extend(served.kind.rules.validate_update(&object, &old, part));
         }
-        errors.extend(new_finalizers(&object, &old));
         if !errors.is_empty() {
             return Err(Status::invalid(&served.resource, target.name, &errors));
         }
@@ -260,6 +262,7 @@ impl Registry {
         old: &Value,
         change: &Change<'_>,
         options: &WriteOptions,
+        books: &Books<'_>,
     ) -> Result<Value> {
         let served = target.served;
         let mut object = match change {
@@ -271,7 +274,7 @@ impl Registry {
             Change::Patch(patch) => {
                 let mut base = old.clone();
                 served.from_storage(&mut base);
-                decode::patch(&served.kind, &self.books(target, options), base, patch)?
+                decode::patch(&served.kind, books, base, patch)?
             }
             Change::With(change) => {
                 let mut object = old.clone();
@@ -281,13 +284,6 @@ impl Registry {
         };
         meta::place(target, &mut object)?;
         meta::preconditions(target, &object, current)?;
-        if matches!(change, Change::Replace(_))
-            && !served.kind.unconditional_update
-            && object["metadata"]["resourceVersion"].as_str().unwrap_or_default().is_empty()
-        {
-            let error = FieldError::invalid("metadata.resourceVersion", 0, "must be specified for an update");
-            return Err(Status::invalid(&served.resource, target.name, &[error]));
-        }
         if let Change::Patch(patch) = change {
             // a body was decoded at the door; a patch's result only now has a shape
             let (decoded, warnings) = decode::patched_object(&served.kind, &object, patch, options.field_validation)?;
@@ -338,23 +334,6 @@ fn narrow_resize(new: &mut Value, old: &Value) {
         }
     }
     *new = kept;
-}
-
-/// Nothing new may wait for an object that is being deleted.
-fn new_finalizers(new: &Value, old: &Value) -> Option<FieldError> {
-    if old["metadata"]["deletionTimestamp"].is_null() {
-        return None;
-    }
-    let list = |v: &Value| v["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
-    let old = list(old);
-    let added: Vec<Value> = list(new).into_iter().filter(|f| !old.contains(f)).collect();
-    (!added.is_empty()).then(|| {
-        let shown: Vec<&str> = added.iter().filter_map(Value::as_str).collect();
-        FieldError::forbidden(
-            "metadata.finalizers",
-            format!("no new finalizers can be added if the object is being deleted, found new finalizers {shown:?}"),
-        )
-    })
 }
 
 /// Whether nothing holds an object any more whose deletion has begun.

@@ -3,7 +3,7 @@
 use super::world::{Frames, JSON, World, in_world};
 use bytes::Bytes;
 use coracle_pki::{
-    Authority, Names,
+    Authority, Names, pem,
     tls::{self, RotatingCertificate},
 };
 use http::{Request, Response};
@@ -60,7 +60,7 @@ async fn until(frames: &mut Frames, holds: impl Fn(&str, &Value) -> bool) -> Val
 }
 
 /// Creates a definition and waits until it is established, as a client does.
-async fn define(world: &World, definition: &Value) -> Value {
+pub async fn define(world: &World, definition: &Value) -> Value {
     let made = world.create(DEFINITIONS, definition).await;
     let from = made["metadata"]["resourceVersion"].as_str().unwrap();
     let mut watch = world.watch(&format!("{DEFINITIONS}?watch=1&resourceVersion={from}"), JSON).await;
@@ -154,12 +154,23 @@ struct Hook {
     asked: Arc<AtomicUsize>,
 }
 
+/// What a webhook's `caBundle` names.
+enum Trusted {
+    Authority,
+    Leaf,
+}
+
 impl Hook {
-    async fn start() -> Self {
+    /// `trusted`: what the bundle holds of the authority and the webhook's own certificate.
+    async fn start(trusted: Trusted) -> Self {
         let now = jiff::Timestamp::now();
         let authority = Authority::create("hooks", now).unwrap();
         let names = Names { addresses: vec![[127, 0, 0, 1].into()], ..Names::default() };
         let identity = authority.server("hook", &[], &names, now).unwrap();
+        let bundle = match trusted {
+            Trusted::Authority => authority.certificate_pem(),
+            Trusted::Leaf => pem::encode("CERTIFICATE", &identity.chain[0]),
+        };
         let mut tls = tls::server_config(RotatingCertificate::new(identity).unwrap(), None).unwrap();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let acceptor = TlsAcceptor::from(Arc::new(tls));
@@ -178,7 +189,7 @@ impl Hook {
             }
         });
         use base64::{Engine, prelude::BASE64_STANDARD};
-        let bundle = BASE64_STANDARD.encode(authority.certificate_pem());
+        let bundle = BASE64_STANDARD.encode(bundle);
         let client = json!({"url": format!("https://127.0.0.1:{port}/convert"), "caBundle": bundle});
         let webhook = json!({"clientConfig": client, "conversionReviewVersions": ["v1"]});
         Self { config: json!({"strategy": "Webhook", "webhook": webhook}), asked }
@@ -199,8 +210,10 @@ async fn answer(request: Request<Incoming>, asked: Arc<AtomicUsize>) -> Result<R
                 let (host, port) = address.split_once(':').unwrap();
                 json!({"host": host, "port": port})
             }
+            // what is asked about is not always whole: who owns what is found out with parts of objects
             ("example.com/v1", None) => {
-                json!({"address": format!("{}:{}", spec["host"].as_str().unwrap(), spec["port"].as_str().unwrap())})
+                let text = |name: &str| spec[name].as_str().unwrap_or_default();
+                json!({"address": format!("{}:{}", text("host"), text("port"))})
             }
             _ => spec,
         };
@@ -214,16 +227,60 @@ async fn answer(request: Request<Incoming>, asked: Arc<AtomicUsize>) -> Result<R
     Ok(Response::new(Full::new(review.to_string().into())))
 }
 
+/// The versions between which the webhook converts.
+fn addresses() -> Value {
+    let text = json!({"type": "string"});
+    json!([version("v1", true, json!({"address": text})), version("v2", false, json!({"host": text, "port": text}))])
+}
+
+/// Who owns what of `spec`, by version.
+fn owners(object: &Value) -> Vec<String> {
+    let entries = object["metadata"]["managedFields"].as_array().unwrap().iter();
+    let mut owners: Vec<String> = entries
+        .map(|e| {
+            let fields = e["fieldsV1"]["f:spec"].as_object().into_iter().flatten().map(|(name, _)| name.as_str());
+            let fields: Vec<&str> = fields.filter(|name| *name != ".").collect();
+            let text = |v: &Value| v.as_str().unwrap().to_string();
+            format!("{} {} {}", text(&e["manager"]), text(&e["apiVersion"]), fields.join(","))
+        })
+        .collect();
+    owners.sort();
+    owners
+}
+
+#[test]
+fn who_owns_what_is_judged_in_the_version_that_it_was_written_in() {
+    in_world(|world| async move {
+        // a bundle may hold the webhook's own certificate, as Go takes it
+        let hook = Hook::start(Trusted::Leaf).await;
+        define(&world, &definition(addresses(), hook.config.clone())).await;
+        let apply = async |manager: &str, version: &str, spec: Value| {
+            let body = json!({"apiVersion": format!("example.com/{version}"), "kind": "Foo", "metadata": {"name": "a"}, "spec": spec}).to_string();
+            let url = format!("{}?fieldManager={manager}", path(version, "/a"));
+            world.send("PATCH", &url, &[("content-type", "application/apply-patch+yaml")], body).await
+        };
+        let made = apply("two", "v2", json!({"host": "h", "port": "1"})).await;
+        assert_eq!(made.code, 201, "{:?}", made.body);
+        let headers = [("content-type", "application/merge-patch+json")];
+        let body = json!({"spec": {"address": "h:2"}}).to_string();
+        let patched =
+            world.send("PATCH", &format!("{}?fieldManager=one", path("v1", "/a")), &headers, body).await.json();
+        // what is one field there is two here, of which one has changed
+        assert_eq!(owners(&patched), ["one example.com/v1 f:address", "two example.com/v2 f:host"]);
+        let conflict = apply("two", "v2", json!({"host": "h", "port": "3"})).await;
+        let why = "Apply failed with 1 conflict: conflict with \"one\" using example.com/v1: .spec.address";
+        assert_eq!((conflict.code, conflict.json()["message"].as_str()), (409, Some(why)));
+        let agreed = apply("two", "v2", json!({"host": "h", "port": "2"})).await;
+        assert_eq!(agreed.code, 200, "{:?}", agreed.body);
+        assert_eq!(owners(&agreed.json()), ["one example.com/v1 f:address", "two example.com/v2 f:host,f:port"]);
+    });
+}
+
 #[test]
 fn a_webhook_converts_and_is_asked_once() {
     in_world(|world| async move {
-        let hook = Hook::start().await;
-        let text = json!({"type": "string"});
-        let versions = json!([
-            version("v1", true, json!({"address": text})),
-            version("v2", false, json!({"host": text, "port": text})),
-        ]);
-        define(&world, &definition(versions, hook.config.clone())).await;
+        let hook = Hook::start(Trusted::Authority).await;
+        define(&world, &definition(addresses(), hook.config.clone())).await;
         world.create(&path("v2", ""), &json!({"metadata": {"name": "a"}, "spec": {"host": "h", "port": "1"}})).await;
         assert_eq!(spec(&world, &path("v1", "/a")).await, json!({"address": "h:1"}));
         world.create(&path("v1", ""), &json!({"metadata": {"name": "b"}, "spec": {"address": "i:2"}})).await;

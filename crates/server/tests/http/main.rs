@@ -9,3 +9,4 @@ mod quotas;
 mod syntaxes;
 mod watches;
 mod world;
+mod writes;

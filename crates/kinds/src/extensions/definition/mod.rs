@@ -3,6 +3,7 @@
 //! Source: apiextensions-apiserver `pkg/registry/customresourcedefinition`, `pkg/apis/apiextensions/{v1/defaults.go,validation}`.
 
 mod conversion;
+mod defaults;
 mod schema;
 mod spec;
 #[cfg(test)]

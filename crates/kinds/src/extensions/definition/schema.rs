@@ -2,16 +2,14 @@
 //!
 //! Whether a schema is structural is `coracle_structural`'s to say.
 
+use super::defaults;
 use crate::column::items;
 use coracle_api::{FieldError, Path};
-use coracle_structural::{
-    Additional, Malformed, Place, Schema, Unsupported, Validation, coerce, embedded, prune_at, structural_errors,
-    validate,
-};
+use coracle_structural::{Additional, Place, Schema, Unsupported, structural_errors};
 use serde_json::{Value, json};
 
 const TYPES: [&str; 6] = ["array", "boolean", "integer", "number", "object", "string"];
-const META: [&str; 3] = ["apiVersion", "kind", "metadata"];
+pub(super) const META: [&str; 3] = ["apiVersion", "kind", "metadata"];
 /// What may stand at the root when `status` is a subresource: it must still hold when the status is taken out.
 const AT_ROOT: [&str; 22] = [
     "Description",
@@ -58,7 +56,7 @@ pub fn errors(given: &Value, status: bool, old: Option<&Value>, path: &Path) -> 
     if !before.not_structural {
         let found = structural_errors(&schema, &place.to_string());
         if found.is_empty() {
-            defaults(&schema, true, &Place::At(&place.to_string()), Meta::Outside, &mut errors);
+            errors.extend(defaults::errors(&schema, value, &place));
         }
         errors.extend(found);
     }
@@ -380,50 +378,4 @@ pub fn follow<'s>(schema: &'s Schema, path: &str) -> Result<&'s Schema, String> 
         rest = after;
     }
     Ok(current)
-}
-
-/// Whether a default is one of a resource's metadata.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Meta {
-    Outside,
-    Inside,
-}
-
-/// Defaults must be values that the schema admits.
-fn defaults(s: &Schema, is_root: bool, at: &Place<'_>, meta: Meta, errors: &mut Vec<FieldError>) {
-    if let Some(value) = &s.default {
-        let place = at.field("default").to_string();
-        default_errors(value, s, &Place::At(&place), meta, errors);
-    }
-    // below additionalProperties defaults are not looked at, as upstream
-    if let Some(items) = &s.items {
-        defaults(items, false, &at.field("items"), meta, errors);
-    }
-    let properties = at.field("properties");
-    for (name, property) in &s.properties {
-        let inside = (s.embedded || is_root) && META.contains(&name.as_str());
-        let meta = if inside { Meta::Inside } else { meta };
-        let meta = if property.embedded { Meta::Outside } else { meta };
-        defaults(property, false, &properties.key(name), meta, errors);
-    }
-}
-
-fn default_errors(value: &Value, s: &Schema, at: &Place<'_>, meta: Meta, errors: &mut Vec<FieldError>) {
-    if meta == Meta::Outside {
-        let mut pruned = value.clone();
-        prune_at(&mut pruned, s);
-        if pruned != *value {
-            errors.push(FieldError::invalid(at, value.clone(), "must not have unknown fields"));
-        }
-        if s.embedded {
-            match coerce(&mut value.clone(), s, Malformed::Refuse) {
-                Err(error) => {
-                    errors.push(error);
-                    return;
-                }
-                Ok(_) => errors.extend(embedded(value, s)),
-            }
-        }
-    }
-    errors.extend(validate(value, s, Validation::Create, at));
 }

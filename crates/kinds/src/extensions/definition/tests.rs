@@ -86,6 +86,12 @@ fn definitions_are_refused_in_upstreams_words() {
         (schema(json!({"type": "array", "items": {"type": "object", "properties": {"k": {"type": "string"}}}, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"]})), at(".items.properties[k].default: Required value: this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property")),
         (schema(json!({"type": "string", "default": 1})), at(".default: Invalid value: \"integer\": spec.validation.openAPIV3Schema.properties[spec].properties[a].default in body must be of type string: \"integer\"")),
         (schema(json!({"type": "object", "default": {"b": 1}})), at(".default: Invalid value: {\"b\":1}: must not have unknown fields")),
+        (schema(json!({"type": "string", "default": "abc", "x-kubernetes-validations": [{"rule": "self.size() < 3", "message": "too long"}]})), at(".default: Invalid value: \"abc\": too long")),
+        (
+            schema(json!({"type": "object", "default": {"b": [7]}, "properties": {"b": {"type": "array", "items": {"type": "integer", "x-kubernetes-validations": [{"rule": "self < 5"}]}}}})),
+            at(".default.b[0]: Invalid value: 7: failed rule: self < 5"),
+        ),
+        (schema(json!({"type": "integer", "default": 1, "x-kubernetes-validations": [{"rule": "self > oldSelf"}]})), at(".default: Invalid value: 1: failed rule: self > oldSelf")),
         (schema(json!({"type": "string", "x-kubernetes-validations": [{"rule": "self.size() + 1"}]})), at(".x-kubernetes-validations[0].rule: Invalid value: {\"rule\":\"self.size() + 1\"}: cel expression must evaluate to a bool")),
     ] {
         assert_eq!(lines(&created(definition).1), [expected]);
