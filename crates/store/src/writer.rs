@@ -27,7 +27,9 @@ struct Batch<T: Stored> {
     revision: u64,
     records: Vec<Record>,
     events: Vec<Event<T>>,
-    done: Vec<(oneshot::Sender<Answer<T>>, Committed<T>)>,
+    /// Answers, also to those whose preconditions failed: what they failed against may be part of this batch, and whoever is told of a conflict
+    /// must find its cause in the next snapshot.
+    done: Vec<(oneshot::Sender<Answer<T>>, Answer<T>)>,
 }
 
 impl<T: Stored> Writer<T> {
@@ -70,9 +72,9 @@ impl<T: Stored> Writer<T> {
             self.shared.logs.publish(events, revision);
             drop(before);
         }
-        for (reply, committed) in done {
+        for (reply, answer) in done {
             // whoever asked may have gone; the commit stands
-            let _ = reply.send(Ok(committed));
+            let _ = reply.send(answer);
         }
     }
 }
@@ -80,11 +82,11 @@ impl<T: Stored> Writer<T> {
 impl<T: Stored> Batch<T> {
     fn add(&mut self, request: Request<T>) {
         if let Some((op, current)) = self.broken(&request.ops) {
-            let _ = request.reply.send(Err(Rejected::Conflict { op, current }));
+            self.done.push((request.reply, Err(Rejected::Conflict { op, current })));
             return;
         }
         let values = request.ops.into_iter().map(|op| self.apply(op)).collect();
-        self.done.push((request.reply, Committed { revision: self.revision, values }));
+        self.done.push((request.reply, Ok(Committed { revision: self.revision, values })));
     }
 
     /// The first operation whose precondition does not hold. All are checked against the state before the commit.

@@ -2,16 +2,21 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use bytes::Bytes;
-use coracle_store::{Engine, Event, Expect, Lost, Op, OpenError, Options, Record, RedbEngine, Rejected, Store, Stored};
+use coracle_store::{
+    Committed, Engine, Event, Expect, Lost, Op, OpenError, Options, Record, RedbEngine, Rejected, Store, Stored,
+};
 use parking_lot::Mutex;
 use proptest::prelude::*;
 use std::{
     collections::BTreeMap,
     path::Path,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
+    task::{Context, Waker},
 };
 
 /// A text whose first letter is its index name; the revision stands in front of it on disk.
@@ -170,6 +175,57 @@ impl Engine for Faulty {
         }
         self.inner.append(batch, revision)
     }
+}
+
+/// An engine that says when it is given a batch, and writes it when it is told to.
+struct Held {
+    inner: RedbEngine,
+    given: mpsc::Sender<()>,
+    go: mpsc::Receiver<()>,
+}
+
+impl Engine for Held {
+    fn load(&mut self, each: &mut dyn FnMut(&str, Bytes) -> Result<(), OpenError>) -> Result<u64, OpenError> {
+        self.inner.load(each)
+    }
+
+    fn append(&mut self, batch: &[Record], revision: u64) -> Result<(), String> {
+        self.given.send(()).map_err(|e| e.to_string())?;
+        self.go.recv().map_err(|e| e.to_string())?;
+        self.inner.append(batch, revision)
+    }
+}
+
+#[test]
+fn who_is_told_of_a_conflict_finds_its_cause() {
+    let dir = tempfile::tempdir().unwrap();
+    let ((given, batches), (release, go)) = (mpsc::channel(), mpsc::channel());
+    let inner = RedbEngine::open(&dir.path().join("db")).unwrap();
+    let store: Store<Text> = Store::with_engine(Box::new(Held { inner, given, go }), Options::default()).unwrap();
+    type Commit = Pin<Box<dyn Future<Output = Result<Committed<Text>, Rejected<Text>>>>>;
+    let begun = |mut commit: Commit| {
+        let waiting = commit.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending();
+        assert!(waiting, "the commit waits for its batch");
+        commit
+    };
+    let commit = |key: &str, value: &str| {
+        let (store, ops) = (store.clone(), vec![put(key, Expect::Absent, value)]);
+        begun(Box::pin(async move { store.commit(ops).await }))
+    };
+    let first = commit("a/b/x", "0");
+    batches.recv().unwrap();
+    // while the first batch is written, two writers of one key queue up for the second
+    let (faster, slower) = (commit("a/b/y", "1"), commit("a/b/y", "2"));
+    release.send(()).unwrap();
+    batches.recv().unwrap();
+    // what is in the slower one's way is not in any snapshot yet
+    let slower = begun(slower);
+    release.send(()).unwrap();
+    runtime().block_on(async {
+        assert!(matches!(slower.await, Err(Rejected::Conflict { op: 0, .. })));
+        assert_eq!(store.snapshot().get("a/b/y").unwrap().text(), "1");
+        assert!(first.await.is_ok() && faster.await.is_ok());
+    });
 }
 
 #[test]
