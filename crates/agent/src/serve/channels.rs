@@ -69,13 +69,13 @@ impl Protocol {
         match message {
             Message::Binary(data) if data.len() == 2 && data[0] == 255 && self.close => Received::Close(data[1]),
             Message::Binary(data) if !data.is_empty() => Received::Data(data[0], data.slice(1..)),
-            Message::Text(text) if self.text && !text.is_empty() => {
-                let (channel, rest) = text.as_str().split_at(1);
-                match (channel.parse(), STANDARD.decode(rest)) {
+            Message::Text(text) if self.text => match text.as_str().split_at_checked(1) {
+                Some((channel, rest)) => match (channel.parse(), STANDARD.decode(rest)) {
                     (Ok(channel), Ok(data)) => Received::Data(channel, data.into()),
                     _ => Received::Nothing,
-                }
-            }
+                },
+                None => Received::Nothing,
+            },
             Message::Close(_) => Received::End,
             _ => Received::Nothing,
         }
@@ -135,6 +135,8 @@ mod tests {
             (v5, Message::binary(vec![255, 0]), Received::Close(0)),
             (v4, Message::binary(vec![255, 0]), Received::Data(255, Bytes::from_static(&[0]))),
             (text, Message::text("0aGk="), Received::Data(0, Bytes::from_static(b"hi"))),
+            (text, Message::text("ä0"), Received::Nothing),
+            (text, Message::text(""), Received::Nothing),
             (v5, Message::Close(None), Received::End),
             (v5, Message::binary(vec![]), Received::Nothing),
         ] {

@@ -123,8 +123,8 @@ fn within(work: impl FnOnce(&Path)) {
 fn with_checksums(input: &[u8]) -> Vec<u8> {
     const BLOCK: usize = 512;
     let mut bytes = input.to_vec();
-    let mut at = 0;
-    while let Some(block) = bytes.get_mut(at..at + BLOCK) {
+    let mut at = 0_usize;
+    while let Some(block) = bytes.get_mut(at..at.saturating_add(BLOCK)) {
         at += BLOCK;
         if block.iter().all(|byte| *byte == 0) {
             continue;
