@@ -18,7 +18,7 @@ use crate::{
     http::body::BoxError,
 };
 use coracle_base::SharedClock;
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use http::{Request, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
@@ -44,9 +44,12 @@ const AT_ONCE: usize = 64;
 /// The longest answer of an agent.
 const MOST: usize = 16 << 20;
 
+/// Asks a node's agent for its counters.
+type Ask = Box<dyn Fn(String) -> BoxFuture<'static, Result<String, BoxError>> + Send + Sync>;
+
 /// Measures.
 pub struct Usage {
-    egress: Arc<Egress>,
+    ask: Ask,
     clock: SharedClock,
     nodes: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Track>>>>,
 }
@@ -56,6 +59,8 @@ pub struct Usage {
 struct Track {
     before: Option<Arc<Reading>>,
     last: Option<(Timestamp, Arc<Reading>)>,
+    /// When its agent did not answer, if that was the last that was heard of it.
+    failed: Option<Timestamp>,
 }
 
 /// What is known of a node's usage.
@@ -83,7 +88,11 @@ impl Measured {
 impl Usage {
     /// By this way to the agents.
     pub fn new(egress: Arc<Egress>, clock: SharedClock) -> Self {
-        Self { egress, clock, nodes: Mutex::default() }
+        Self::asking(Box::new(move |node| ask(egress.clone(), node).boxed()), clock)
+    }
+
+    fn asking(ask: Ask, clock: SharedClock) -> Self {
+        Self { ask, clock, nodes: Mutex::default() }
     }
 
     /// What is used on some nodes. A node whose agent does not answer is missing.
@@ -109,8 +118,20 @@ impl Usage {
         let track = self.nodes.lock().entry(node.to_string()).or_default().clone();
         // who asks meanwhile waits here, and finds the answer
         let mut track = track.lock().await;
-        let age = |at: Timestamp| self.clock.now().duration_since(at);
-        match track.last.as_ref().map(|(at, last)| (age(*at), last.clone())) {
+        if track.failed.is_some_and(|at| self.age(at) <= FRESH) {
+            return Err("it did not answer a moment ago".into());
+        }
+        let found = self.renew(node, &mut track).await;
+        track.failed = found.is_err().then(|| self.clock.now());
+        found
+    }
+
+    fn age(&self, at: Timestamp) -> SignedDuration {
+        self.clock.now().duration_since(at)
+    }
+
+    async fn renew(&self, node: &str, track: &mut Track) -> Result<Measured, BoxError> {
+        match track.last.as_ref().map(|(at, last)| (self.age(*at), last.clone())) {
             Some((age, last)) if age <= FRESH && track.before.is_some() => {
                 return Ok(Measured { before: track.before.clone(), last });
             }
@@ -123,35 +144,90 @@ impl Usage {
             }
             _ => {
                 *track = Track::default();
-                self.read(node, &mut track).await?;
+                self.read(node, track).await?;
                 self.clock.sleep(WINDOW).await;
             }
         }
-        let last = self.read(node, &mut track).await?;
+        let last = self.read(node, track).await?;
         Ok(Measured { before: track.before.clone(), last })
     }
 
     async fn read(&self, node: &str, track: &mut Track) -> Result<Arc<Reading>, BoxError> {
-        let text = tokio::time::timeout(TIMEOUT, self.ask(node)).await.map_err(|_| "no answer in time")??;
+        let asked = tokio::time::timeout(TIMEOUT, (self.ask)(node.to_string()));
+        let text = asked.await.map_err(|_| "no answer in time")??;
         let now = self.clock.now();
         let reading = Arc::new(Reading::parse(&text, now));
         track.before = track.last.replace((now, reading.clone())).map(|(_, reading)| reading);
         Ok(reading)
     }
+}
 
-    async fn ask(&self, node: &str) -> Result<String, BoxError> {
-        let address = self.egress.agent(node).map_err(|status| status.message)?;
-        let stream = self.egress.connect(&address, Peer::Agent).await?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let connection = tokio::spawn(connection);
-        let request = Request::get("/metrics/resource").header(header::HOST, address.to_string());
-        let response = sender.send_request(request.body(Empty::<bytes::Bytes>::new())?).await?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), MOST).collect().await?.to_bytes();
-        connection.abort();
-        if !status.is_success() {
-            return Err(format!("the agent answers {status}").into());
+async fn ask(egress: Arc<Egress>, node: String) -> Result<String, BoxError> {
+    let address = egress.agent(&node).map_err(|status| status.message)?;
+    let stream = egress.connect(&address, Peer::Agent).await?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let connection = tokio::spawn(connection);
+    let request = Request::get("/metrics/resource").header(header::HOST, address.to_string());
+    let response = sender.send_request(request.body(Empty::<bytes::Bytes>::new())?).await?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), MOST).collect().await?.to_bytes();
+    connection.abort();
+    if !status.is_success() {
+        return Err(format!("the agent answers {status}").into());
+    }
+    Ok(String::from_utf8_lossy(&body).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coracle_base::{Clock, TestClock};
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+    #[tokio::test]
+    async fn agents_are_asked_when_somebody_asks_and_no_more() {
+        let clock = TestClock::new(Timestamp::from_second(1_000_000).unwrap());
+        let (asked, down) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let usage = {
+            let (asked, down, now) = (asked.clone(), down.clone(), clock.clone());
+            let answer = move |_| {
+                asked.fetch_add(1, Ordering::Relaxed);
+                // half a processor, all the time
+                let cpu = now.now().as_millisecond() as f64 / 2000.0;
+                let text = format!("node_cpu_usage_seconds_total {cpu}\nnode_memory_working_set_bytes 7\n");
+                let found = if down.load(Ordering::Relaxed) { Err("down".into()) } else { Ok(text) };
+                async move { found }.boxed()
+            };
+            Usage::asking(Box::new(answer), clock.clone())
+        };
+        // seconds since the question before, how often agents are asked, and the window that comes of it
+        let cases = [
+            ("the first question waits for a second reading", 0, 2, Some(1)),
+            ("who asks at once gets the same", 0, 0, Some(1)),
+            ("and so does who asks soon", 5, 0, Some(1)),
+            ("later on one reading is enough", 10, 1, Some(15)),
+            ("after a long silence two are needed", 120, 2, Some(1)),
+        ];
+        for (title, later, times, window) in cases {
+            clock.advance(Duration::from_secs(later));
+            asked.store(0, Ordering::Relaxed);
+            // a second passes for whoever waits for one
+            let (found, ()) = tokio::join!(usage.node("n"), async {
+                if times == 2 {
+                    clock.advance(WINDOW);
+                }
+            });
+            let used = found.unwrap().node();
+            assert_eq!(asked.load(Ordering::Relaxed), times, "{title}");
+            assert_eq!(used.map(|u| u.window.as_secs()), window, "{title}");
+            assert_eq!(used.map(|u| u.cpu_nanos), Some(500_000_000), "{title}");
         }
-        Ok(String::from_utf8_lossy(&body).into_owned())
+        down.store(true, Ordering::Relaxed);
+        clock.advance(Duration::from_secs(10));
+        asked.store(0, Ordering::Relaxed);
+        for _ in 0..3 {
+            assert!(usage.node("n").await.is_err());
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 1, "who does not answer is left alone for a while");
     }
 }
