@@ -37,6 +37,10 @@ impl Beside {
 
     /// Something of this weight was made and kept; others may have to make room for it.
     pub(crate) fn grown(self: &Arc<Self>, weight: usize) {
+        // beside what is history nothing is kept
+        if self.view.get().is_none() && self.protobuf.get().is_none() {
+            return;
+        }
         let gone = KEPT.lock().add(Arc::downgrade(self), weight, ROOM);
         gone.iter().for_each(|beside| beside.forget());
     }

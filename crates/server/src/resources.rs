@@ -5,6 +5,7 @@ use crate::{
     app::{App, Ask},
     auth::Attributes,
     catalog::Served,
+    custom::Custom,
     decode,
     frames::Teller,
     http::{
@@ -212,9 +213,11 @@ fn start_watch(
     if ask.info.path.contains("/watch/") && !ask.info.name.is_empty() {
         want.selection = want.selection.only(&ask.info.name);
     }
+    // what is there must not wait for what a webhook is still asked for
+    let asks = served.custom.as_ref().is_some_and(Custom::asks);
     let teller = Teller::new(served, accepted, Include::parse(ask.query.get("includeObject"))?);
     let to_socket = websocket::asked(&ask.headers);
-    let travel = if to_socket { Travel::Alone } else { Travel::Together };
+    let travel = if to_socket || asks { Travel::Alone } else { Travel::Together };
     let frames: body::Pieces = match Watch::begin(&app.registry.store, want, app.stop.clone()) {
         Ok(watch) => {
             let sent = app.metrics.watched(&ask.info);

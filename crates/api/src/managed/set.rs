@@ -47,10 +47,11 @@ impl Children {
         *self.entry(step) = set;
     }
 
-    fn remove(&mut self, step: &Step) {
-        if let Ok(at) = self.find(step) {
-            self.0.remove(at);
-        }
+    /// Takes in what is not there yet, all at once.
+    fn merge(&mut self, fresh: Vec<(Step, Set)>) {
+        self.0.extend(fresh);
+        // two sorted runs: linear
+        self.0.sort_by(|(a, _), (b, _)| a.cmp(b));
     }
 
     pub(crate) fn clear(&mut self) {
@@ -117,22 +118,31 @@ impl Set {
 
     pub(crate) fn union(&mut self, other: &Self) {
         self.member |= other.member;
+        let mut fresh = Vec::new();
         for (step, set) in &other.children {
-            self.child(step.clone()).union(set);
+            match self.children.get_mut(step) {
+                Some(mine) => mine.union(set),
+                None => fresh.push((step.clone(), set.clone())),
+            }
+        }
+        if !fresh.is_empty() {
+            self.children.merge(fresh);
         }
     }
 
     /// Member by member: what lies below a subtracted member stays.
     pub(crate) fn subtract(&mut self, other: &Self) {
         self.member &= !other.member;
-        for (step, set) in &other.children {
-            if let Some(mine) = self.children.get_mut(step) {
-                mine.subtract(set);
-                if mine.is_empty() {
-                    self.children.remove(step);
-                }
-            }
+        if other.children.is_empty() {
+            return;
         }
+        self.children.retain(|step, mine| match other.children.get(step) {
+            Some(set) => {
+                mine.subtract(set);
+                !mine.is_empty()
+            }
+            None => true,
+        });
     }
 
     pub(crate) fn intersection(&self, other: &Self) -> Self {
@@ -220,9 +230,13 @@ impl Set {
     fn read(value: &Value) -> Option<Self> {
         let map = value.as_object()?;
         let mut set = Self { member: map.is_empty() || map.contains_key("."), ..Self::default() };
+        // their texts are in another order than the steps, and several may say the same one
+        let mut read = Vec::with_capacity(map.len());
         for (name, inner) in map.iter().filter(|(name, _)| *name != ".") {
-            set.children.insert(Step::read(name)?, Self::read(inner)?);
+            read.push((Step::read(name)?, Self::read(inner)?));
         }
+        read.sort_by(|(a, _), (b, _)| a.cmp(b));
+        read.into_iter().for_each(|(step, inner)| set.children.insert(step, inner));
         Some(set)
     }
 }

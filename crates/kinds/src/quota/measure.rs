@@ -6,7 +6,7 @@ use super::Usage;
 use crate::amounts::{self, amount, entries};
 use crate::column::{items, string};
 use crate::core::pod::whole_pod;
-use coracle_api::Quantity;
+use coracle_api::{Quantity, quantity::Format};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -117,6 +117,12 @@ impl<'a> Measure<'a> {
         if (self.group, self.plural) != ("", "pods") {
             return None;
         }
+        // who says it for the pod as a whole need not say it for each container
+        let whole = &object["spec"]["resources"];
+        if ["requests", "limits"].iter().any(|list| entries(&whole[*list]).any(|(name, _)| amounts::is_pod_level(name)))
+        {
+            return None;
+        }
         let mut missing: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for container in items(&object["spec"]["containers"]).iter().chain(items(&object["spec"]["initContainers"])) {
             for name in names.iter().map(|n| n.as_str()).filter(|n| REQUIRED.contains(n)) {
@@ -205,7 +211,7 @@ fn devices(devices: &Value, usage: &mut Usage) {
         // how many "all" are nobody knows before; upstream takes the largest number that one claim may get
         const MOST: i64 = 32;
         let count = if request["allocationMode"] == "All" { MOST } else { request["count"].as_i64().unwrap_or(1) };
-        (format!("{}{DEVICE_CLASS}", string(&request["deviceClassName"])), Quantity::from_millis(count * 1000))
+        (format!("{}{DEVICE_CLASS}", string(&request["deviceClassName"])), Quantity::new(count, Format::DecimalSi))
     };
     for request in items(&devices["requests"]) {
         let mut most = Usage::new();
@@ -223,7 +229,7 @@ fn devices(devices: &Value, usage: &mut Usage) {
 }
 
 fn whole(count: usize) -> Quantity {
-    Quantity::from_millis(i64::try_from(count).unwrap_or(i64::MAX / 1000).saturating_mul(1000))
+    Quantity::new(i64::try_from(count).unwrap_or(i64::MAX), Format::DecimalSi)
 }
 
 /// The resources whose objects say how much of `name` is used, as (group, plural).

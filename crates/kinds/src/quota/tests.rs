@@ -102,6 +102,9 @@ fn pods_use_what_they_ask_for() {
         "status unknown for quota: q, resources: count/pods,limits.memory,requests.example.com/gpu",
     );
     check("services", &q(none), "", "{}", "nothing");
+    let whole = r#"{"spec": {"resources": {"requests": {"cpu": "300m"}}, "containers": [{"name": "a"}]}}"#;
+    let used = r#"{"count/pods":"1","cpu":"300m","limits.memory":"0","pods":"1","requests.example.com/gpu":"0"}"#;
+    check("pods", &q(none), "", whole, used);
 }
 
 #[test]
@@ -208,6 +211,13 @@ fn other_kinds_use_other_things() {
         "",
         r#"{"spec": {"devices": {"requests": [{"exactly": {"deviceClassName": "gpu", "count": 2}}, {"firstAvailable": [{"deviceClassName": "gpu"}, {"deviceClassName": "gpu", "count": 2}]}]}}}"#,
         r#"{"gpu.deviceclass.resource.k8s.io/devices":"4"}"#,
+    );
+    check(
+        "resourceclaims.resource.k8s.io",
+        &gpus,
+        "",
+        r#"{"spec": {"devices": {"requests": [{"exactly": {"deviceClassName": "gpu", "count": 9223372036854775807}}]}}}"#,
+        "exceeded quota: q, requested: gpu.deviceclass.resource.k8s.io/devices=9223372036854775807, used: gpu.deviceclass.resource.k8s.io/devices=0, limited: gpu.deviceclass.resource.k8s.io/devices=4",
     );
 }
 

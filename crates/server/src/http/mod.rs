@@ -17,7 +17,10 @@ use hyper_util::{
 };
 use nix::sys::socket::{setsockopt, sockopt};
 use std::{convert::Infallible, future::Future, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -89,10 +92,19 @@ where
 {
     stream.set_nodelay(true).map_err(|e| e.to_string())?;
     mortal(&stream).map_err(|e| e.to_string())?;
-    let stream = tokio::time::timeout(HANDSHAKE, tls.accept(Gather::new(stream)))
+    let accepted = async {
+        match tls.accept(Gather::new(stream)).into_fallible().await {
+            Ok(stream) => Ok(stream),
+            Err((error, mut stream)) => {
+                // the alert that tells the other side why
+                let _ = stream.flush().await;
+                Err(format!("TLS handshake: {error}"))
+            }
+        }
+    };
+    let stream = tokio::time::timeout(HANDSHAKE, accepted)
         .await
-        .map_err(|_| "the TLS handshake took too long".to_string())?
-        .map_err(|e| format!("TLS handshake: {e}"))?;
+        .map_err(|_| "the TLS handshake took too long".to_string())??;
     let certificate = stream.get_ref().1.peer_certificates().and_then(|c| c.first()).map(|c| Arc::from(c.as_ref()));
     let peer = Peer { address, certificate };
     let service = hyper::service::service_fn(move |request| {

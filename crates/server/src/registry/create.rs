@@ -139,8 +139,9 @@ impl Registry {
             }
             caller.warn(kind.rules.warnings(&object));
             self.chain.validate(&request, &object).await?;
-            let charge = self.charge(target, None, Some(&object)).await?;
+            // a conversion may ask a webhook, which nobody else's turn should wait for
             let stored = served.stored(object).await?;
+            let charge = self.charge(target, None, Some(&stored)).await?;
             let draft = Draft::new(&stored)?;
             if options.dry_run {
                 if self.store.snapshot().get(&target.key()).is_some() {

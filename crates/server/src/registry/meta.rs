@@ -8,6 +8,7 @@ use coracle_kinds::Part;
 use jiff::Timestamp;
 use rand::Rng;
 use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 
 /// The characters of generated names: no vowels, nothing that looks like another.
 const SUFFIX: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -131,16 +132,16 @@ pub const AFTER_ADMISSION: &str = " after mutating admission happens";
 /// Drops owners that are named twice in the same words, and says so; `when` is added.
 pub fn dedup_owners(object: &mut Value, when: &str) -> Option<String> {
     let owners = object["metadata"].get_mut("ownerReferences")?.as_array_mut().filter(|owners| owners.len() > 1)?;
-    let mut seen: Vec<Value> = Vec::with_capacity(owners.len());
+    let mut seen: HashSet<String> = HashSet::with_capacity(owners.len());
     let mut twice: Vec<String> = Vec::new();
-    for owner in owners.drain(..) {
-        if seen.contains(&owner) {
+    owners.retain(|owner| {
+        // keys are sorted, so the same words are the same text
+        let fresh = seen.insert(owner.to_string());
+        if !fresh {
             twice.push(owner["uid"].as_str().unwrap_or_default().to_string());
-        } else {
-            seen.push(owner);
         }
-    }
-    *owners = seen;
+        fresh
+    });
     let uids = twice.join(", ");
     (!twice.is_empty()).then(|| {
         format!(

@@ -74,11 +74,12 @@ impl Caller {
         Self { user, warnings: Mutex::default() }
     }
 
-    /// Adds warnings, each once.
+    /// Adds warnings, each once, and not more than an answer has room for.
     pub fn warn(&self, warnings: impl IntoIterator<Item = String>) {
+        const MOST: usize = 256;
         let mut all = self.warnings.lock();
         for warning in warnings {
-            if !all.contains(&warning) {
+            if all.len() < MOST && !all.contains(&warning) {
                 all.push(warning);
             }
         }

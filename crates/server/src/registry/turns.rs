@@ -20,8 +20,10 @@ impl Turns {
     /// Waits for a turn; first come, first served.
     pub async fn take(&self, name: &str) -> Turn<'_> {
         let waiting = self.0.lock().entry(name.to_string()).or_default().clone();
-        let guard = Some(waiting.lock_owned().await);
-        Turn { turns: self, name: name.to_string(), guard }
+        // made before the wait: who gives up waiting leaves nothing, either
+        let mut turn = Turn { turns: self, name: name.to_string(), guard: None };
+        turn.guard = Some(waiting.lock_owned().await);
+        turn
     }
 }
 
@@ -49,10 +51,11 @@ mod tests {
         assert!(turns.take("b").now_or_never().is_some());
         drop(first);
         drop(second.await);
-        // a wait that was given up leaves nothing, either, once somebody had the turn
         let third = turns.take("a").await;
-        assert!(turns.take("a").now_or_never().is_none());
+        let mut fourth = Box::pin(turns.take("a"));
+        assert!((&mut fourth).now_or_never().is_none());
         drop(third);
+        drop(fourth);
         assert!(turns.0.lock().is_empty());
     }
 }

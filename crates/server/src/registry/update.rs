@@ -201,8 +201,8 @@ impl Registry {
         }
         self.chain.validate(&request, &object).await?;
         let leave = leaves(kind.deletion, &object);
-        let charge = self.charge(target, Some(&old), (!leave).then_some(&object)).await?;
         let object = served.stored(object).await?;
+        let charge = self.charge(target, Some(&old), (!leave).then_some(&object)).await?;
         // what lies in the store may be older than what was read from it: then it is worth writing
         let before = if Arc::ptr_eq(&loaded, current) { old } else { current.value() };
         if !leave && extra.is_empty() && same(&object, &before) {

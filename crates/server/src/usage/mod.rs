@@ -101,7 +101,7 @@ impl Usage {
             match self.node(&node).await {
                 Ok(measured) => Some((node, measured)),
                 Err(error) => {
-                    tracing::warn!(node, %error, "the node's agent does not say what is used");
+                    tracing::debug!(node, %error, "what is used on the node is not known");
                     None
                 }
             }
@@ -122,6 +122,9 @@ impl Usage {
             return Err("it did not answer a moment ago".into());
         }
         let found = self.renew(node, &mut track).await;
+        if let (None, Err(error)) = (track.failed, &found) {
+            tracing::warn!(node, %error, "the node's agent does not say what is used");
+        }
         track.failed = found.is_err().then(|| self.clock.now());
         found
     }

@@ -4,6 +4,10 @@
 
 use crate::column::{items, string};
 use serde_json::Value;
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound::{Excluded, Unbounded},
+};
 
 /// The warnings of one volume.
 pub(super) fn of(volume: &Value) -> Vec<String> {
@@ -37,22 +41,25 @@ fn paths(source: &Value) -> Vec<&str> {
 /// The sources of a projected volume share its directory.
 fn projected(name: &str, sources: &[Value]) -> Vec<String> {
     let mut warnings = Vec::new();
-    let mut all: Vec<&str> = Vec::new();
+    let mut all = Seen::default();
     for source in sources {
         if source.as_object().is_none_or(serde_json::Map::is_empty) {
             warnings.push(format!("volume {name:?} (Projected) has no sources provided"));
             continue;
         }
-        let Some((mut paths, said)) = source_paths(name, source) else { continue };
+        let Some((paths, said)) = source_paths(name, source) else { continue };
         warnings.extend(among(&paths, &said));
-        paths.sort_unstable();
-        paths.dedup();
-        let mut together = [paths.as_slice(), all.as_slice()].concat();
-        together.sort_unstable();
-        warnings.extend(among(&together, &said));
-        all.extend(paths);
-        all.sort_unstable();
-        all.dedup();
+        let mut own: Vec<&str> = paths.iter().map(|path| path.trim_end_matches('/')).collect();
+        own.sort_unstable();
+        own.dedup();
+        for path in own {
+            // the longer one is told, with the shortest that it lies in
+            match all.outer(path).next() {
+                Some(outer) => warnings.push(format!("{said}: {path:?} with {outer:?}")),
+                None => warnings.extend(all.inner(path).map(|inner| format!("{said}: {inner:?} with {path:?}"))),
+            }
+            all.add(path);
+        }
     }
     warnings
 }
@@ -80,19 +87,44 @@ fn source_paths<'v>(volume: &str, source: &'v Value) -> Option<(Vec<&'v str>, St
 /// Each path against those before it.
 fn among(paths: &[&str], said: &str) -> Vec<String> {
     let mut warnings = Vec::new();
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen = Seen::default();
+    // what came first stays first: each path is looked for once
+    let mut found: HashMap<&str, &str> = HashMap::new();
     for path in paths.iter().map(|path| path.trim_end_matches('/')) {
-        if let Some(other) = seen.iter().find(|other| overlap(other, path)) {
+        let other = found.get(path).copied().or_else(|| seen.first(path));
+        if let Some(other) = other {
+            found.insert(path, other);
             warnings.push(format!("{said}: {path:?} with {other:?}"));
         }
-        if !seen.contains(&path) {
-            seen.push(path);
-        }
+        seen.add(path);
     }
     warnings
 }
 
-// upstream puts the separator behind the longer path: so the beginning of a name counts, too
-fn overlap(a: &str, b: &str) -> bool {
-    !a.is_empty() && !b.is_empty() && (a.starts_with(b) || b.starts_with(a))
+/// Paths, and when each came first. Two overlap if one begins with the other: upstream puts the separator behind the longer one only, so the
+/// beginning of a name counts, too. Empty ones overlap with nothing.
+#[derive(Default)]
+struct Seen<'v>(BTreeMap<&'v str, usize>);
+
+impl<'v> Seen<'v> {
+    fn add(&mut self, path: &'v str) {
+        let next = self.0.len();
+        self.0.entry(path).or_insert(next);
+    }
+
+    /// Those that `path` begins with, and itself; the shortest first.
+    fn outer(&self, path: &str) -> impl Iterator<Item = &'v str> {
+        (1..=path.len()).filter_map(|end| self.0.get_key_value(path.get(..end)?)).map(|(other, _)| *other)
+    }
+
+    /// Those that are longer than `path` and begin with it.
+    fn inner(&self, path: &str) -> impl Iterator<Item = &'v str> {
+        let from = self.0.range::<str, _>((Excluded(path), Unbounded)).filter(|_| !path.is_empty());
+        from.map(|(other, _)| *other).take_while(move |other| other.starts_with(path))
+    }
+
+    /// The one that came first.
+    fn first(&self, path: &str) -> Option<&'v str> {
+        self.outer(path).chain(self.inner(path)).min_by_key(|other| self.0[other])
+    }
 }

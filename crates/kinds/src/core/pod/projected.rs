@@ -8,19 +8,19 @@ use crate::go;
 use crate::place::Place;
 use coracle_api::{FieldError, Path, validation};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 
 /// Each path of a projected volume, and whether it is there already.
 #[derive(Default)]
-struct Paths<'a>(Vec<&'a str>);
+struct Paths<'a>(HashSet<&'a str>);
 
 impl<'a> Paths<'a> {
     /// Notes a path; `shown` is what the error calls wrong if it is there already.
     fn note(&mut self, check: &mut Check, path: &Path, file: &'a Value, shown: &Value) {
         let file = string(file);
-        if self.0.contains(&file) {
+        if !self.0.insert(file) {
             check.invalid(path.clone(), shown, "conflicting duplicate paths");
         }
-        self.0.push(file);
     }
 }
 

@@ -8,6 +8,7 @@ use crate::column::string;
 use crate::place::Place;
 use crate::warn::{self, Values};
 use serde_json::Value;
+use std::collections::{HashMap, HashSet};
 
 /// Annotations that mean nothing any more.
 const OLD_ANNOTATIONS: &[(&str, &str)] = &[
@@ -124,13 +125,11 @@ fn old_volume(volume: &Place) -> Vec<String> {
 
 /// Entries of a list whose `key` an earlier one had.
 fn twice(list: &Place, key: &str) -> Vec<String> {
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
     let mut warnings = Vec::new();
     for at in list.items().map(|item| item.field(key)) {
-        if seen.contains(&at.text()) {
+        if !seen.insert(at.text()) {
             warnings.push(format!("{}: duplicate {key} {:?}", at.path, at.text()));
-        } else {
-            seen.push(at.text());
         }
     }
     warnings
@@ -158,12 +157,11 @@ fn of_container(spec: &Place, annotations: &Place, container: &Place, form: Form
 
 /// Variables that hide an earlier one of their name. One that is made from the earlier one does not.
 fn hidden_variables(env: &Place) -> Vec<String> {
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
     let mut warnings = Vec::new();
     for at in env.items() {
         let (name, value) = (at.field("name").text(), at.field("value").text());
-        if !seen.contains(&name) {
-            seen.push(name);
+        if seen.insert(name) {
             continue;
         }
         let earlier = format!("$({name})");
@@ -178,17 +176,17 @@ fn hidden_variables(env: &Place) -> Vec<String> {
 /// Ports of all containers that are the same, or may be.
 fn ports(spec: &Place) -> Vec<String> {
     let mut warnings = Vec::new();
-    let mut seen: Vec<Place> = Vec::new();
+    // by number and protocol; against so many of one, and no more: an answer has no room for more warnings
+    const MOST: usize = 64;
+    let mut seen: HashMap<(i64, &str), Vec<Place>> = HashMap::new();
     for at in list(spec).iter().flat_map(|container| container.field("ports").items().collect::<Vec<_>>()) {
         let of = |port: &Place| (port.field("hostIP").text().to_string(), port.field("hostPort").number());
         let (ip, port) = of(&at);
         if !ip.is_empty() && port == 0 {
             warnings.push(format!("{}: hostIP set without hostPort: {}", at.path, go_port(&at)));
         }
-        let same = |other: &&Place| {
-            other.value["containerPort"] == at.value["containerPort"] && other.value["protocol"] == at.value["protocol"]
-        };
-        for other in seen.iter().filter(same) {
+        let same = seen.entry((at.field("containerPort").number(), string(&at.value["protocol"]))).or_default();
+        for other in same.iter() {
             let (other_ip, other_port) = of(other);
             let what = match () {
                 () if ip == other_ip && port == other_port => "duplicate",
@@ -198,7 +196,9 @@ fn ports(spec: &Place) -> Vec<String> {
             };
             warnings.push(format!("{}: {what} port definition with {}", at.path, other.path));
         }
-        seen.push(at);
+        if same.len() < MOST {
+            same.push(at);
+        }
     }
     warnings
 }
