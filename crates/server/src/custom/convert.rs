@@ -24,11 +24,6 @@ enum How {
 }
 
 impl Converter {
-    /// Whether a webhook is asked, which may take its time.
-    pub fn asks(&self) -> bool {
-        matches!(self.how, How::Ask { .. })
-    }
-
     /// As the definition says.
     pub fn new(definition: &Definition, webhooks: Arc<Webhooks>) -> Self {
         let how = match &definition.conversion {

@@ -77,11 +77,6 @@ impl Custom {
             .collect()
     }
 
-    /// Whether objects of another version have to be asked for elsewhere.
-    pub fn asks(&self) -> bool {
-        self.converter.asks()
-    }
-
     /// The version itself.
     pub fn of(&self) -> Option<&Version> {
         self.definition.version(&self.version)
