@@ -81,7 +81,7 @@ struct Groups<'a> {
     ready: usize,
     unready: BTreeSet<&'a str>,
     missing: BTreeSet<&'a str>,
-    /// Over, or on their way out.
+    /// Failed, or on their way out.
     ignored: BTreeSet<&'a str>,
 }
 
@@ -89,7 +89,7 @@ impl<'a> Groups<'a> {
     fn new(scene: &Scene<'a>, samples: &Samples, cpu: bool) -> Self {
         let mut groups = Self::default();
         for pod in scene.pods {
-            if pod.meta().is_deleting() || pods::is_finished(pod) {
+            if pod.meta().is_deleting() || pods::phase(pod) == "Failed" {
                 groups.ignored.insert(pod.name());
             } else if pods::phase(pod) == "Pending" {
                 groups.unready.insert(pod.name());
@@ -136,22 +136,24 @@ pub fn by_utilization(
     container: Option<&str>,
     target: i32,
 ) -> Result<Proposal, String> {
-    let requests = || requests(scene.pods, resource, container);
+    let requests = requests(scene.pods, resource, container);
     let compare = |values: &BTreeMap<&str, i64>| {
-        let requests = requests()?;
-        let known = values.iter().filter_map(|(pod, value)| Some((*value, *requests.get(pod)?)));
-        let (used, requested) = known.fold((0_i64, 0_i64), |(a, b), (v, r)| (a + v, b + r));
+        let requests = requests.as_ref().map_err(Clone::clone)?;
+        // samples of pods that are not there any more say nothing
+        let known =
+            values.iter().filter_map(|(pod, value)| Some((i128::from(*value), i128::from(*requests.get(pod)?))));
+        let (used, requested, count) = known.fold((0, 0, 0), |(a, b, n), (v, r)| (a + v, b + r, n + 1));
         if requested == 0 {
             return Err("no metrics returned matched known pods".to_string());
         }
         let percent = i32::try_from(used * 100 / requested).unwrap_or(i32::MAX);
-        let usage = used / values.len() as i64;
+        let usage = clamped(used / count);
         Ok(Figure { ratio: f64::from(percent) / f64::from(target), utilization: Some(percent), usage })
     };
     // of pods of which nothing is known it is assumed that they use all that they may
     let assumed = |pod: &str| {
-        let request = requests().ok().and_then(|all| all.get(pod).copied()).unwrap_or(0);
-        request * i64::from(target.max(100)) / 100
+        let request = requests.as_ref().ok().and_then(|all| all.get(pod).copied()).unwrap_or(0);
+        clamped(i128::from(request) * i128::from(target.max(100)) / 100)
     };
     propose(scene, samples, resource == "cpu", &compare, &assumed)
 }
@@ -162,7 +164,7 @@ pub fn by_utilization(
 /// What is missing, in upstream's words.
 pub fn by_average(scene: &Scene<'_>, samples: &Samples, resource: &str, target: i64) -> Result<Proposal, String> {
     let compare = |values: &BTreeMap<&str, i64>| {
-        let usage = values.values().sum::<i64>() / values.len() as i64;
+        let usage = clamped(values.values().copied().map(i128::from).sum::<i128>() / values.len() as i128);
         Ok(Figure { ratio: usage as f64 / target as f64, utilization: None, usage })
     };
     propose(scene, samples, resource == "cpu", &compare, &|_| target)
@@ -239,6 +241,11 @@ fn propose(
     tell(if scene.tolerance.allows(again) || turned || against { scene.wanted } else { replicas })
 }
 
+/// The nearest amount that can be told.
+fn clamped(amount: i128) -> i64 {
+    i64::try_from(amount).unwrap_or(if amount < 0 { i64::MIN } else { i64::MAX })
+}
+
 /// Rounded up, within bounds.
 #[allow(clippy::cast_possible_truncation)]
 fn up(count: f64) -> i32 {
@@ -279,7 +286,7 @@ fn request(pod: &Typed<Pod>, resource: &str, container: Option<&str>) -> Result<
         let amount = requests.and_then(|all| all.get(resource)).map(|amount| millis(&amount.0));
         amount.ok_or_else(|| format!("missing request for {resource} in container {} of Pod {}", c.name, pod.name()))
     };
-    found.into_iter().map(one).sum()
+    found.into_iter().map(one).try_fold(0_i64, |sum, amount| Ok(sum.saturating_add(amount?)))
 }
 
 /// A quantity in thousandths; nothing if it is none, which the server does not let in.

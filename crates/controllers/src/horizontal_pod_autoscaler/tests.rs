@@ -3,7 +3,7 @@
 //! ```text
 //! hpa [min=N] [max=N] [desired=N] [was=CONDITION:STATUS]       up|down [window=S] [select=S] [policies=Pods:4/15,…] [tolerance=T]
 //! scale [wanted=N] [there=N] [selector=S] [error=TEXT]         pod NAME [cpu=Q] [memory=Q] [qps=Q] [request=Q] [ready=S|unready=S]
-//! metric cpu|memory|pods|object|external …                         [started=S] [window=S] [measured=S] [pending|failed|deleting]
+//! metric cpu|memory|pods|object|external …                         [started=S] [window=S] [measured=S] [pending|failed|succeeded|deleting|gone]
 //! recommended|added|removed N age=S                            refused WHY
 //! ```
 
@@ -27,7 +27,8 @@ use serde_json::{Value, json};
 use std::fmt::Write;
 
 fn pod(line: &Line<'_>) -> Typed<Pod> {
-    let phase = ["Pending", "Failed"].into_iter().find(|p| line.is(&p.to_lowercase())).unwrap_or("Running");
+    let phase =
+        ["Pending", "Failed", "Succeeded"].into_iter().find(|p| line.is(&p.to_lowercase())).unwrap_or("Running");
     let unready = line.number("unready");
     let since = unready.or(line.number("ready")).unwrap_or(900);
     let requests = line.text("request").map(|r| json!({"cpu": r, "memory": r}));
@@ -146,7 +147,7 @@ fn history(lines: &[Line<'_>]) -> History {
 fn found(text: &str) -> String {
     let lines = Line::all(text);
     let of_pods: Vec<&Line<'_>> = lines.iter().filter(|l| l.what == "pod").collect();
-    let pods: Vec<Typed<Pod>> = of_pods.iter().map(|l| pod(l)).collect();
+    let pods: Vec<Typed<Pod>> = of_pods.iter().filter(|l| !l.is("gone")).map(|l| pod(l)).collect();
     let (metrics, readings): (Vec<Value>, Vec<_>) =
         lines.iter().filter(|l| l.what == "metric").map(|l| metric(l, &of_pods)).unzip();
     let scaler = scaler(&lines, &metrics);
