@@ -67,7 +67,7 @@ pub fn all(settings: &ClusterSettings) -> Vec<Box<dyn Controller>> {
         Box::new(pod_gc::PodGc::default()),
         Box::new(replicaset::replica_sets()),
         Box::new(replicaset::replication_controllers()),
-        Box::new(resource_quota::ResourceQuotas),
+        Box::new(resource_quota::ResourceQuotas::default()),
         Box::new(service_accounts::RootCa::new(settings)),
         Box::new(service_accounts::ServiceAccounts),
         Box::new(statefulset::StatefulSets::default()),

@@ -13,8 +13,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
 use serde_json::{Value, json};
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -23,7 +23,43 @@ const RESYNC: Duration = Duration::from_secs(300);
 
 /// The controller.
 #[derive(Default)]
-pub struct ResourceQuotas;
+pub struct ResourceQuotas {
+    ends: Ends,
+}
+
+/// For each namespace when the first of its deleting pods stops to count. Kept here, as that pod may be gone when the controller gets to it.
+#[derive(Default)]
+struct Ends(Mutex<HashMap<String, Timestamp>>);
+
+impl Ends {
+    /// One more is to be looked at.
+    fn add(&self, namespace: &str, end: Timestamp) {
+        let mut ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ends.entry(namespace.to_string()).and_modify(|first| *first = end.min(*first)).or_insert(end);
+    }
+
+    /// The first; who takes it must look.
+    fn take(&self, namespace: &str) -> Option<Timestamp> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(namespace)
+    }
+}
+
+/// What a namespace's turn is for.
+#[derive(Debug, PartialEq, Eq)]
+struct Turn {
+    /// A pod has stopped to count: everything is counted.
+    count: bool,
+    /// When the next one will.
+    next: Option<Timestamp>,
+}
+
+impl Turn {
+    /// `first`: the end that was waited for; `ends`: those of the pods that are being deleted.
+    fn new(first: Option<Timestamp>, ends: impl IntoIterator<Item = Timestamp>, now: Timestamp) -> Self {
+        let next = ends.into_iter().filter(|end| *end >= now).min();
+        Self { count: first.is_some_and(|end| end < now), next }
+    }
+}
 
 /// The objects of a resource (group, plural) in a quota's namespace.
 type Objects<'a> = dyn Fn(&str, &str) -> Vec<Arc<Object>> + 'a;
@@ -75,9 +111,15 @@ impl Controller for ResourceQuotas {
         if *change.resource == Pod::resource() {
             // pods stop to count when they should be gone, which no write tells
             let meta = new.meta();
-            let bounded = || !view.list(&ResourceQuota::resource(), &meta.namespace).is_empty();
-            let watched = meta.is_deleting() && bounded();
-            return watched.then(|| Key::of(&change.resource, &meta.namespace, &meta.name)).into_iter().collect();
+            if !meta.is_deleting() || view.list(&ResourceQuota::resource(), &meta.namespace).is_empty() {
+                return Vec::new();
+            }
+            let end = quota::overdue(&new.value());
+            let known = change.old.as_ref().and_then(|old| quota::overdue(&old.value()));
+            let Some(end) = end.filter(|end| known != Some(*end)) else { return Vec::new() };
+            self.ends.add(&meta.namespace, end);
+            // one for all pods of the namespace: they are counted together
+            return vec![Key::of(&change.resource, &meta.namespace, "")];
         }
         let new = new.value();
         // a first count is looked at once more: what was written meanwhile was not charged
@@ -87,7 +129,7 @@ impl Controller for ResourceQuotas {
 
     async fn reconcile(&self, ctx: &Context, key: &Key) -> Result<Requeue> {
         if key.resource.is_some() {
-            return overdue(ctx, key).await;
+            return self.overdue(ctx, &key.namespace).await;
         }
         count(ctx, &key.namespace, &key.name).await?;
         Ok(Requeue::After(RESYNC))
@@ -110,25 +152,39 @@ async fn count(ctx: &Context, namespace: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// A pod that should be gone by now no longer counts. One that went before was taken off by its removal.
-async fn overdue(ctx: &Context, key: &Key) -> Result<Requeue> {
-    let Some(pod) = ctx.view.get(&Pod::resource(), &key.namespace, &key.name) else { return Ok(Requeue::No) };
-    let Some(end) = quota::overdue(&pod.value()) else { return Ok(Requeue::No) };
-    if let Ok(left) = Duration::try_from(end.duration_since(ctx.clock.now()))
-        && !left.is_zero()
-    {
-        return Ok(Requeue::After(left + Duration::from_millis(1)));
+impl ResourceQuotas {
+    /// Pods that should be gone by now no longer count. One that went before its end was taken off by its removal, one that went after it was not.
+    async fn overdue(&self, ctx: &Context, namespace: &str) -> Result<Requeue> {
+        let now = ctx.clock.now();
+        let first = self.ends.take(namespace);
+        let pods = ctx.view.list(&Pod::resource(), namespace);
+        let deleting = pods.iter().filter(|pod| pod.meta().is_deleting());
+        let turn = Turn::new(first, deleting.filter_map(|pod| quota::overdue(&pod.value())), now);
+        if let Some(next) = turn.next {
+            self.ends.add(namespace, next);
+        }
+        if turn.count
+            && let Err(error) = count_all(ctx, namespace).await
+        {
+            first.into_iter().for_each(|end| self.ends.add(namespace, end));
+            return Err(error);
+        }
+        let left = turn.next.and_then(|next| Duration::try_from(next.duration_since(now)).ok());
+        Ok(Requeue::soonest([left.map(|left| left + Duration::from_millis(1))]))
     }
-    for quota in ctx.view.list(&ResourceQuota::resource(), &key.namespace) {
-        count(ctx, &key.namespace, &quota.meta().name).await?;
+}
+
+async fn count_all(ctx: &Context, namespace: &str) -> Result<()> {
+    for quota in ctx.view.list(&ResourceQuota::resource(), namespace) {
+        count(ctx, namespace, &quota.meta().name).await?;
     }
-    Ok(Requeue::No)
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::now;
+    use crate::testing::{ago, now};
 
     fn check(spec: Value, world: &[(&str, Value)], expected: &Value) {
         let quota = json!({"spec": spec});
@@ -139,6 +195,31 @@ mod tests {
         let found = plan(&quota, &objects, now());
         assert_eq!(found, json!({"hard": spec["hard"], "used": expected}));
         assert!(is_counted(&json!({"spec": spec, "status": found})) && !is_counted(&quota));
+    }
+
+    #[test]
+    fn pods_that_are_overdue_are_counted_together() {
+        // seconds ago: what was waited for, ends of pods that are there; whether it counts, when it looks again
+        for (first, ends, count, next) in [
+            (None, &[][..], false, None),
+            (Some(-10), &[-10][..], false, Some(-10)),
+            (Some(1), &[1, 3, -20, -5], true, Some(-5)),
+            // the pod went after its end
+            (Some(1), &[], true, None),
+            (Some(1), &[-5], true, Some(-5)),
+            // counted before, and still there
+            (None, &[7, -5], false, Some(-5)),
+            // not yet past
+            (Some(0), &[0], false, Some(0)),
+        ] {
+            let turn = Turn::new(first.map(ago), ends.iter().copied().map(ago), now());
+            assert_eq!(turn, Turn { count, next: next.map(ago) }, "{first:?} {ends:?}");
+        }
+        let waited = Ends::default();
+        for end in [5, 9, 7] {
+            waited.add("n", ago(end));
+        }
+        assert_eq!((waited.take("m"), waited.take("n"), waited.take("n")), (None, Some(ago(9)), None));
     }
 
     #[test]
