@@ -3,6 +3,7 @@
 use crate::spec;
 use coracle_runtime::{Container, ContainerState, Sandbox};
 use k8s_openapi::api::core::v1::Pod;
+use std::collections::BTreeSet;
 
 /// Sandboxes and containers of one pod.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +14,8 @@ pub struct Observed {
     pub old_sandboxes: Vec<String>,
     /// Containers of all sandboxes, oldest first.
     pub containers: Vec<Container>,
+    /// Ids of those that the agent stopped to start them again, as far as it remembers.
+    pub again: BTreeSet<String>,
 }
 
 impl Observed {
@@ -31,7 +34,12 @@ impl Observed {
             }
         }
         containers.sort_by_key(|c| (c.created, c.spec.attempt));
-        Self { old_sandboxes: sandboxes.into_iter().map(|s| s.id).collect(), sandbox, containers }
+        Self {
+            old_sandboxes: sandboxes.into_iter().map(|s| s.id).collect(),
+            sandbox,
+            containers,
+            again: BTreeSet::new(),
+        }
     }
 
     /// The sandbox, if it can take containers.

@@ -38,6 +38,8 @@ pub enum Action {
         grace: i64,
         /// For the event.
         message: String,
+        /// It is stopped to be started again, whatever it ends with.
+        again: bool,
     },
     /// Remove a dead container.
     Remove {
@@ -119,6 +121,11 @@ pub fn restarts(pod: &Pod, container: &Container, exit: i32) -> bool {
     }
 }
 
+/// Whether a container that ended is started again: by its policy, or as it was stopped for that.
+pub fn comes_again(pod: &Pod, container: &Container, observed: &Observed, found: &Found) -> bool {
+    observed.again.contains(&found.id) || restarts(pod, container, found.exit_code.unwrap_or(1))
+}
+
 /// Whether the pod names another image than the one that runs. Annotations of containers that an older agent started say nothing of it.
 fn is_changed(container: &Container, found: &Found) -> bool {
     let asked = found.spec.annotations.get(IMAGE_ASKED);
@@ -166,10 +173,10 @@ impl Planner<'_> {
             running.iter().copied().partition(|c| sidecar(&c.spec.name).is_some());
         if !mains.is_empty() {
             for container in mains {
-                self.stop(container, grace, format!("Stopping container {}", container.spec.name));
+                self.stop(container, grace, format!("Stopping container {}", container.spec.name), false);
             }
         } else if let Some(container) = sidecars.into_iter().max_by_key(|c| sidecar(&c.spec.name)) {
-            self.stop(container, grace, format!("Stopping container {}", container.spec.name));
+            self.stop(container, grace, format!("Stopping container {}", container.spec.name), false);
         } else if !self.input.busy && self.input.stopping.is_empty() {
             let done = last == Action::StopSandbox && self.input.observed.ready_sandbox().is_none();
             if !done {
@@ -178,12 +185,12 @@ impl Planner<'_> {
         }
     }
 
-    fn stop(&mut self, container: &Found, grace: i64, message: String) {
+    fn stop(&mut self, container: &Found, grace: i64, message: String, again: bool) {
         if self.input.stopping.get(&container.id).is_some_and(|known| *known <= grace) {
             return;
         }
         let (name, id) = (container.spec.name.clone(), container.id.clone());
-        self.plan.actions.push(Action::Stop { name, id, grace, message });
+        self.plan.actions.push(Action::Stop { name, id, grace, message, again });
     }
 
     fn run(&mut self) {
@@ -227,7 +234,7 @@ impl Planner<'_> {
     fn nothing_left_to_run(&self) -> bool {
         let (pod, observed) = (self.input.pod, self.input.observed);
         let over = |c: &Container| match observed.latest(&c.name) {
-            Some(found) if found.state == ContainerState::Exited => !restarts(pod, c, found.exit_code.unwrap_or(1)),
+            Some(found) if found.state == ContainerState::Exited => !comes_again(pod, c, observed, found),
             _ => false,
         };
         spec::of(pod).containers.iter().all(over)
@@ -270,7 +277,9 @@ impl Planner<'_> {
 
     /// One container: start it, start it again, stop it, or leave it.
     fn container(&mut self, container: &Container, found: Option<&Found>) {
-        let name = &container.name;
+        let (pod, name) = (self.input.pod, &container.name);
+        // an init container of an image that is no longer asked for ends first, as upstream
+        let init = spec::init_containers(pod).iter().any(|c| c.name == *name) && !spec::is_sidecar(container);
         let Some(found) = found else {
             let attempt = self.input.observed.latest(name).map_or(0, |c| c.spec.attempt + 1);
             return self.start(name, attempt, None);
@@ -278,21 +287,21 @@ impl Planner<'_> {
         match found.state {
             ContainerState::Running => {
                 let failed = self.input.health.get(&found.id).and_then(|h| h.failed.clone());
-                let pods = spec::of(self.input.pod).termination_grace_period_seconds;
+                let pods = spec::of(pod).termination_grace_period_seconds;
                 if let Some((message, own)) = failed {
-                    self.stop(found, own.or(pods).unwrap_or(30), message);
-                } else if is_changed(container, found) && restarts(self.input.pod, container, 1) {
+                    self.stop(found, own.or(pods).unwrap_or(30), message, restarts(pod, container, 1));
+                } else if !init && is_changed(container, found) {
+                    // regardless of the restart policy, as upstream
                     let message = format!("Container {name} definition changed, will be restarted");
-                    self.stop(found, pods.unwrap_or(30), message);
+                    self.stop(found, pods.unwrap_or(30), message, true);
                 }
             }
             ContainerState::Exited => {
-                if is_changed(container, found) && restarts(self.input.pod, container, 1) {
-                    // what crashed was another image
-                    return self.start(name, found.spec.attempt + 1, None);
-                }
-                let init = spec::init_containers(self.input.pod).iter().any(|c| c.name == *name);
-                if init || restarts(self.input.pod, container, found.exit_code.unwrap_or(1)) {
+                if init || comes_again(pod, container, self.input.observed, found) {
+                    if is_changed(container, found) {
+                        // what crashed was another image
+                        return self.start(name, found.spec.attempt + 1, None);
+                    }
                     self.again(name, found);
                 }
             }
@@ -397,6 +406,7 @@ mod tests {
         unhealthy: Option<&'static str>,
         unstarted: Option<&'static str>,
         crashed: Option<&'static str>,
+        stopped_to_start: Option<&'static str>,
         prepared: bool,
     }
 
@@ -409,6 +419,7 @@ mod tests {
             unhealthy: None,
             unstarted: None,
             crashed: None,
+            stopped_to_start: None,
             prepared: true,
         }
     }
@@ -424,7 +435,8 @@ mod tests {
             created: at(NOW - 200),
         });
         let containers: Vec<Found> = case.containers.iter().enumerate().map(|(i, t)| found(t, i)).collect();
-        let observed = Observed::new(sandbox.into_iter().collect(), containers);
+        let mut observed = Observed::new(sandbox.into_iter().collect(), containers);
+        observed.again.extend(case.stopped_to_start.map(|name| format!("{name}-id")));
         let health = observed
             .running()
             .map(|c| {
@@ -482,7 +494,21 @@ mod tests {
         check(case(pod("Always"), &["a@old running"]), "stop a 30");
         check(Case { crashed: Some("a"), ..case(pod("Always"), &["a@old exited 143"]) }, "start a 1");
         check(case(pod("OnFailure"), &["a@old running"]), "stop a 30");
-        check(case(pod("Never"), &["a@old running"]), "");
+        check(case(pod("Never"), &["a@old running"]), "stop a 30");
+        // it came to its end before, or was stopped for the new image
+        check(case(pod("OnFailure"), &["a@old exited 0"]), "stop-sandbox");
+        check(case(pod("OnFailure"), &["a@old exited 1"]), "start a 1");
+        let stopped = |case| Case { stopped_to_start: Some("a"), ..case };
+        check(stopped(case(pod("OnFailure"), &["a@old exited 0"])), "start a 1");
+        check(stopped(case(pod("Never"), &["a@old exited 143"])), "start a 1");
+        let init = json!({"initContainers": [{"name": "i", "image": "new"}], "containers": [{"name": "a"}]});
+        check(case(init, &["i@old running"]), "");
+    }
+
+    #[test]
+    fn a_container_stopped_as_unhealthy_comes_again_whatever_it_ends_with() {
+        let pod = json!({"restartPolicy": "OnFailure", "containers": [{"name": "a"}]});
+        check(Case { stopped_to_start: Some("a"), ..case(pod, &["a exited 0"]) }, "start a 1");
     }
 
     #[test]

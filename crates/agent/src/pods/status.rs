@@ -2,7 +2,7 @@
 
 use super::{
     observed::Observed,
-    plan::{Health, Waiting, restarts},
+    plan::{Health, Waiting, comes_again, restarts},
 };
 use crate::spec::{self, qos};
 use coracle_runtime::{Container as Found, ContainerState};
@@ -274,7 +274,11 @@ fn phase(facts: &Facts<'_>, init: &[Value], main: &[Value]) -> &'static str {
     }
     let restarting = |(s, c): (&Value, &Container)| {
         let exit = s["state"]["terminated"]["exitCode"].as_i64().or(s["lastState"]["terminated"]["exitCode"].as_i64());
-        restarts(facts.pod, c, i32::try_from(exit.unwrap_or(1)).unwrap_or(1))
+        let found = facts.observed.latest(&c.name).filter(|found| found.state == ContainerState::Exited);
+        found.map_or_else(
+            || restarts(facts.pod, c, i32::try_from(exit.unwrap_or(1)).unwrap_or(1)),
+            |found| comes_again(facts.pod, c, facts.observed, found),
+        )
     };
     match () {
         () if pending_init && running == 0 && stopped == 0 => "Pending",
@@ -504,6 +508,29 @@ mod tests {
     }
 
     #[test]
+    fn a_container_stopped_to_be_started_again_keeps_its_pod() {
+        for (again, expected) in [(false, "Succeeded"), (true, "Running")] {
+            let pod = json!({"spec": {"restartPolicy": "OnFailure", "containers": [{"name": "a"}]}});
+            let pod: Pod = serde_json::from_value(pod).unwrap();
+            let mut observed = Observed::new(vec![sandbox()], vec![found("a exited 0", 0)]);
+            observed.again.extend(again.then(|| "a0".to_string()));
+            let status = build(&Facts {
+                pod: &pod,
+                old: &Value::Null,
+                observed: &observed,
+                health: &BTreeMap::new(),
+                waiting: &BTreeMap::new(),
+                pod_ips: &[],
+                host_ips: &[],
+                ending: false,
+                failed: None,
+                now: Timestamp::UNIX_EPOCH,
+            });
+            assert_eq!(status["phase"], expected);
+        }
+    }
+
+    #[test]
     fn a_pod_that_the_node_ended_has_failed_once_nothing_runs() {
         let why = "phase Failed reason DeadlineExceeded";
         for (old, container, failed, expected) in [
@@ -512,7 +539,10 @@ mod tests {
             (json!({"phase": "Failed", "reason": "DeadlineExceeded"}), "a exited 0", None, why),
             (json!({"phase": "Running", "reason": "Other"}), "a exited 1", None, "phase Running reason null"),
         ] {
-            let pod: Pod = serde_json::from_value(json!({"spec": {"containers": [{"name": "a"}]}})).unwrap();
+            let pod: Pod = serde_json::from_value(
+                json!({"spec": {"initContainers": [{"name": "i"}], "containers": [{"name": "a"}]}}),
+            )
+            .unwrap();
             let observed = Observed::new(vec![sandbox()], vec![found(container, 0)]);
             let status = build(&Facts {
                 pod: &pod,

@@ -16,7 +16,11 @@ use coracle_client::{EventType, Reference};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     sync::watch,
     task::{AbortHandle, JoinSet},
@@ -58,6 +62,8 @@ struct Worker {
     pulls: Arc<parking_lot::Mutex<Backoffs>>,
     errors: BTreeMap<String, Waiting>,
     stopping: BTreeMap<String, i64>,
+    /// Containers that were stopped to be started again, by id.
+    again: BTreeSet<String>,
     busy: Option<Busy>,
     operations: JoinSet<Done>,
     probes: Probes,
@@ -93,6 +99,7 @@ pub(super) async fn run(node: Arc<Node>, wanted: watch::Receiver<Wanted>, nudge:
         pulls: Arc::default(),
         errors: BTreeMap::new(),
         stopping: BTreeMap::new(),
+        again: BTreeSet::new(),
         busy: None,
         operations: JoinSet::new(),
         probes,
@@ -286,7 +293,9 @@ impl Worker {
         for container in &mut containers {
             start::read_message(&self.node, &self.pod, container);
         }
-        let observed = Observed::new(mine, containers);
+        self.again.retain(|id| containers.iter().any(|c| c.id == *id));
+        let mut observed = Observed::new(mine, containers);
+        observed.again.clone_from(&self.again);
         if observed.ready_sandbox().is_none() {
             // what was prepared belonged to a sandbox that is gone
             self.prepared = None;
@@ -330,8 +339,11 @@ impl Worker {
                 let task = async move { Done::Started(name, start::run(request).await) };
                 self.busy = Some(Busy::Building(self.operations.spawn(task)));
             }
-            Action::Stop { name, id, grace, message } => {
+            Action::Stop { name, id, grace, message, again } => {
                 self.event(&name, EventType::Normal, "Killing", &message);
+                if again {
+                    self.again.insert(id.clone());
+                }
                 self.stopping.insert(id.clone(), grace);
                 let ip = self.pod_ip();
                 self.operations.spawn(async move {
