@@ -247,7 +247,7 @@ impl Worker {
             self.report(&observed, &health, &waiting, now).await;
         }
         // a pull or a setup under way serves nothing any more; a teardown does
-        if self.ending().is_some()
+        if (self.ending().is_some() || self.over())
             && let Some(Busy::Building(task)) = self.busy.take_if(|busy| matches!(busy, Busy::Building(_)))
         {
             task.abort();
