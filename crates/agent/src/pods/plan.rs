@@ -155,7 +155,6 @@ struct Planner<'a> {
 enum Init {
     Done,
     Pending,
-    Failed,
 }
 
 impl Planner<'_> {
@@ -221,7 +220,6 @@ impl Planner<'_> {
         }
         match self.init() {
             Init::Pending => {}
-            Init::Failed => self.end(30, Action::StopSandbox),
             Init::Done => {
                 for container in &spec::of(pod).containers {
                     self.container(container, observed.latest(&container.name));
@@ -230,14 +228,28 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether every container of the pod itself ended for good.
+    /// Whether every container of the pod itself ended for good, or none can start any more.
     fn nothing_left_to_run(&self) -> bool {
+        if self.init_failed() {
+            return true;
+        }
         let (pod, observed) = (self.input.pod, self.input.observed);
         let over = |c: &Container| match observed.latest(&c.name) {
             Some(found) if found.state == ContainerState::Exited => !comes_again(pod, c, observed, found),
             _ => false,
         };
         spec::of(pod).containers.iter().all(over)
+    }
+
+    /// Whether an init container failed that is not tried again: sidecars before it are not either.
+    fn init_failed(&self) -> bool {
+        let (pod, observed) = (self.input.pod, self.input.observed);
+        let failed = |c: &Container| {
+            let found = observed.latest(&c.name).filter(|found| found.state == ContainerState::Exited);
+            !spec::is_sidecar(c) && found.is_some_and(|found| found.exit_code != Some(0))
+        };
+        let tried_once = spec::of(pod).restart_policy.as_deref() == Some("Never");
+        tried_once && !observed.main_started(pod) && spec::init_containers(pod).iter().any(failed)
     }
 
     fn init(&mut self) -> Init {
@@ -258,14 +270,6 @@ impl Planner<'_> {
             match current {
                 _ if started => {}
                 Some(c) if c.state == ContainerState::Exited && c.exit_code == Some(0) => {}
-                Some(c) if c.state == ContainerState::Exited => {
-                    let again = spec::of(pod).restart_policy.as_deref().unwrap_or("Always") != "Never";
-                    if !again {
-                        return Init::Failed;
-                    }
-                    self.container(container, current);
-                    return Init::Pending;
-                }
                 _ => {
                     self.container(container, current);
                     return Init::Pending;
@@ -521,6 +525,8 @@ mod tests {
         check(case(init("Always"), &["i exited 1"]), "start i 1");
         check(case(init("Never"), &["i exited 1"]), "stop-sandbox");
         check(case(init("Always"), &["i exited 0", "j exited 0"]), "start a 0");
+        check(case(side(), &["s running", "i exited 1"]), "stop s 30");
+        check(case(side(), &["s exited 0", "i exited 1"]), "stop-sandbox");
         check(case(side(), &[]), "start s 0");
         check(Case { unstarted: Some("s"), ..case(side(), &["s running"]) }, "");
         check(case(side(), &["s running"]), "start i 0");

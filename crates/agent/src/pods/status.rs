@@ -241,11 +241,22 @@ fn container(facts: &Facts<'_>, container: &Container, kind: Kind, initialized: 
     status
 }
 
-/// The phase, by upstream's rules.
+/// The phase. A pod is not over while anything of it runs: who hears that it is may give away what it used.
 fn phase(facts: &Facts<'_>, init: &[Value], main: &[Value]) -> &'static str {
-    if let Some(over @ ("Succeeded" | "Failed")) = facts.old["phase"].as_str() {
-        return if over == "Succeeded" { "Succeeded" } else { "Failed" };
+    match facts.old["phase"].as_str() {
+        Some("Succeeded") => return "Succeeded",
+        Some("Failed") => return "Failed",
+        _ => {}
     }
+    let phase = phase_by_containers(facts, init, main);
+    if matches!(phase, "Succeeded" | "Failed") && facts.observed.running().next().is_some() {
+        return if facts.observed.main_started(facts.pod) { "Running" } else { "Pending" };
+    }
+    phase
+}
+
+/// The phase that states of containers ask for, by upstream's rules.
+fn phase_by_containers(facts: &Facts<'_>, init: &[Value], main: &[Value]) -> &'static str {
     let policy = spec::of(facts.pod).restart_policy.as_deref().unwrap_or("Always");
     let mut pending_init = false;
     for (status, container) in init.iter().zip(spec::init_containers(facts.pod)) {
@@ -508,6 +519,36 @@ mod tests {
     }
 
     #[test]
+    fn no_pod_is_over_while_a_container_runs() {
+        let side = || {
+            json!({"restartPolicy": "Never", "containers": [{"name": "a"}],
+            "initContainers": [{"name": "s", "restartPolicy": "Always"}, {"name": "i"}]})
+        };
+        let through = "init=True ready=False";
+        check(
+            side(),
+            &["s running", "i exited 0", "a exited 0"],
+            &[],
+            false,
+            &format!("Running {through} running#0 terminated(Completed)#1 terminated(Completed)#2"),
+        );
+        check(
+            side(),
+            &["s exited 0", "i exited 0", "a exited 0"],
+            &[],
+            false,
+            &format!("Succeeded {through} terminated(Completed)#0 terminated(Completed)#1 terminated(Completed)#2"),
+        );
+        check(
+            side(),
+            &["s running", "i exited 1"],
+            &[],
+            false,
+            "Pending init=False ready=False running#0 terminated(Error)#1 waiting(PodInitializing)#0",
+        );
+    }
+
+    #[test]
     fn a_container_stopped_to_be_started_again_keeps_its_pod() {
         for (again, expected) in [(false, "Succeeded"), (true, "Running")] {
             let pod = json!({"spec": {"restartPolicy": "OnFailure", "containers": [{"name": "a"}]}});
@@ -536,6 +577,8 @@ mod tests {
         for (old, container, failed, expected) in [
             (Value::Null, "a running", Some(("DeadlineExceeded", "too long")), "phase Running reason null"),
             (Value::Null, "a exited 0", Some(("DeadlineExceeded", "too long")), why),
+            (Value::Null, "i running", Some(("DeadlineExceeded", "too long")), "phase Pending reason null"),
+            (Value::Null, "i exited 137", Some(("DeadlineExceeded", "too long")), why),
             (json!({"phase": "Failed", "reason": "DeadlineExceeded"}), "a exited 0", None, why),
             (json!({"phase": "Running", "reason": "Other"}), "a exited 1", None, "phase Running reason null"),
         ] {
