@@ -52,6 +52,10 @@ impl Registry {
                 }
             }
             set_scheduled(object, &now);
+            // where room was made for it is of no interest any more
+            if let Some(status) = object["status"].as_object_mut() {
+                status.remove("nominatedNodeName");
+            }
             Ok(())
         };
         let target = Target { subresource: "", ..pod };
