@@ -32,7 +32,8 @@ impl NodeInfo {
         self.node.metadata.name.as_deref().unwrap_or_default()
     }
 
-    fn add(&mut self, uid: &str, pod: Arc<Pod>) {
+    /// As if a pod were there.
+    pub(crate) fn add(&mut self, uid: &str, pod: Arc<Pod>) {
         self.remove(uid);
         if let Some(spec) = &pod.spec {
             self.requested.add(&placement::requests(spec));
@@ -40,7 +41,8 @@ impl NodeInfo {
         self.pods.insert(uid.to_string(), pod);
     }
 
-    fn remove(&mut self, uid: &str) {
+    /// As if a pod were not there.
+    pub(crate) fn remove(&mut self, uid: &str) {
         if let Some(pod) = self.pods.remove(uid)
             && let Some(spec) = &pod.spec
         {
@@ -53,7 +55,8 @@ fn allocatable(node: &Node) -> Amounts {
     Amounts::of(node.status.as_ref().and_then(|s| s.allocatable.as_ref()))
 }
 
-fn has_wishes(pod: &Pod) -> bool {
+/// Whether a pod has wishes about its neighbours.
+pub(crate) fn has_wishes(pod: &Pod) -> bool {
     let affinity = pod.spec.as_ref().and_then(|s| s.affinity.as_ref());
     affinity.is_some_and(|a| a.pod_affinity.is_some() || a.pod_anti_affinity.is_some())
 }
@@ -74,6 +77,11 @@ impl Cache {
     /// The nodes, by name.
     pub fn nodes(&self) -> impl Iterator<Item = &Arc<NodeInfo>> {
         self.nodes.values()
+    }
+
+    /// One node.
+    pub fn node(&self, name: &str) -> Option<&NodeInfo> {
+        self.nodes.get(name).map(|node| &**node)
     }
 
     /// The pods with wishes about their neighbours, and the nodes they are on.

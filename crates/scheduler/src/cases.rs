@@ -3,6 +3,7 @@
 use crate::{
     cache::Cache,
     decide::{Decision, decide},
+    nominated::Nominated,
     plugins::World,
 };
 use coracle_client::{Kind, SharedView, Typed, memory::Memory};
@@ -23,7 +24,7 @@ struct Case {
     pod: Value,
 }
 
-fn merged(mut base: Value, change: &Value) -> Value {
+pub(crate) fn merged(mut base: Value, change: &Value) -> Value {
     match (&mut base, change) {
         (Value::Object(base), Value::Object(change)) => {
             for (key, value) in change {
@@ -36,7 +37,7 @@ fn merged(mut base: Value, change: &Value) -> Value {
     base
 }
 
-fn node(index: usize, change: &Value) -> Value {
+pub(crate) fn node(index: usize, change: &Value) -> Value {
     let plain = json!({
         "apiVersion": "v1", "kind": "Node",
         "metadata": {"name": format!("n{index}"), "labels": {"kubernetes.io/hostname": format!("n{index}")}},
@@ -46,7 +47,7 @@ fn node(index: usize, change: &Value) -> Value {
     merged(plain, change)
 }
 
-fn pod(name: &str, spec: &Value) -> Value {
+pub(crate) fn pod(name: &str, spec: &Value) -> Value {
     let plain = json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default", "labels": {"app": "x"}},
         "spec": {"containers": [{"name": "c", "image": "i"}]},
@@ -54,7 +55,7 @@ fn pod(name: &str, spec: &Value) -> Value {
     merged(plain, &json!({"spec": spec}))
 }
 
-fn cpu(amount: &str) -> Value {
+pub(crate) fn cpu(amount: &str) -> Value {
     json!({"containers": [{"name": "c", "image": "i", "resources": {"requests": {"cpu": amount}}}]})
 }
 
@@ -91,9 +92,9 @@ fn check(case: &Case, wanted: &str) {
     }
     let wanting = Typed::<Pod>::new(put("Pod", pod("wanting", &case.pod))).unwrap();
     let view: SharedView = memory.clone();
-    let found = match decide(&World { cache: &cache, view: &view }, &wanting, 0) {
+    let found = match decide(&World::new(&cache, &Nominated::default(), &view), &wanting, 0) {
         Decision::Node(name) => name,
-        Decision::Unschedulable(why) => why,
+        Decision::Unschedulable { why, .. } => why,
     };
     assert_eq!(found, wanted, "{} on {:?}", case.pod, case.nodes);
 }

@@ -1,50 +1,100 @@
-//! The decision: which node, or why none. Pure over what the world shows.
+//! The decision: which node, or why none, and whether room can be made. Pure over what the world shows.
 
 use crate::{
     cache::NodeInfo,
-    plugins::{FILTERS, SCORES, World},
+    plugins::{FILTERS, Obstacle, Rejection, SCORES, World},
+    preempt::{Preemption, preempt},
 };
 use k8s_openapi::api::core::v1::Pod;
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 /// What was decided.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub enum Decision {
     /// This node.
     Node(String),
-    /// None, with upstream's message.
-    Unschedulable(String),
+    /// None as things are.
+    Unschedulable {
+        /// Upstream's message.
+        why: String,
+        /// What can be done about it.
+        preemption: Preemption,
+    },
 }
 
-/// Chooses a node for `pod`. Among equals `turn` chooses, so that they are used in turn.
+/// Chooses a node for `pod`: the one where room was made for it if it fits there now, else the best. Among equals `turn` chooses, so that
+/// they are used in turn.
 pub fn decide(world: &World<'_>, pod: &Pod, turn: usize) -> Decision {
-    if world.cache.is_empty() {
-        return Decision::Unschedulable("no nodes available to schedule pods".into());
+    if world.is_empty() {
+        let why = "no nodes available to schedule pods".into();
+        return Decision::Unschedulable { why, preemption: Preemption::Hopeless(String::new()) };
     }
-    let mut candidates: Vec<&Arc<NodeInfo>> = Vec::new();
-    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
-    for node in world.cache.nodes() {
-        let rejected = FILTERS.iter().map(|f| f.reject(world, pod, node)).find(|r| !r.is_empty());
-        match rejected {
-            None => candidates.push(node),
-            Some(why) => why.into_iter().for_each(|reason| *reasons.entry(reason).or_default() += 1),
+    let nominated = world.nominated.node_of(pod.metadata.uid.as_deref().unwrap_or_default());
+    if let Some(node) = nominated.and_then(|name| world.node(name))
+        && rejection(world, pod, node).is_none()
+    {
+        return Decision::Node(node.name().to_string());
+    }
+    let mut candidates: Vec<&NodeInfo> = Vec::new();
+    let mut crowded: Vec<&NodeInfo> = Vec::new();
+    let mut reasons = Reasons::default();
+    for node in world.nodes() {
+        let Some(rejection) = rejection(world, pod, node) else {
+            candidates.push(node);
+            continue;
+        };
+        reasons.count(rejection.reasons, 1);
+        if rejection.by == Obstacle::Pods {
+            crowded.push(node);
         }
     }
     match candidates.as_slice() {
-        [] => Decision::Unschedulable(message(world.cache.len(), &reasons)),
+        [] => Decision::Unschedulable {
+            why: reasons.message(world.len()),
+            preemption: preempt(world, pod, &crowded, turn),
+        },
         [only] => Decision::Node(only.name().to_string()),
         several => Decision::Node(best(world, pod, several, turn).to_string()),
     }
 }
 
-/// `0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable.`
-fn message(nodes: usize, reasons: &BTreeMap<String, usize>) -> String {
-    let mut listed: Vec<String> = reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-    listed.sort();
-    format!("0/{nodes} nodes are available: {}.", listed.join(", "))
+/// Why `pod` cannot run on `node`, neither beside the pods that are nominated there nor, should they go elsewhere, without them.
+pub fn rejection(world: &World<'_>, pod: &Pod, node: &NodeInfo) -> Option<Rejection> {
+    let mut ahead = world.nominated.ahead_of(pod, node.name()).peekable();
+    if ahead.peek().is_some() {
+        let mut fuller = node.clone();
+        ahead.for_each(|(uid, other)| fuller.add(uid, other.clone()));
+        let rejected = filter(&world.with(&fuller), pod, &fuller);
+        if rejected.is_some() {
+            return rejected;
+        }
+    }
+    filter(world, pod, node)
 }
 
-fn best<'a>(world: &World<'_>, pod: &Pod, nodes: &[&'a Arc<NodeInfo>], turn: usize) -> &'a str {
+fn filter(world: &World<'_>, pod: &Pod, node: &NodeInfo) -> Option<Rejection> {
+    FILTERS.iter().find_map(|filter| filter.reject(world, pod, node))
+}
+
+/// How many nodes give each reason.
+#[derive(Default)]
+pub struct Reasons(BTreeMap<String, usize>);
+
+impl Reasons {
+    /// So many nodes more give these reasons.
+    pub fn count(&mut self, reasons: Vec<String>, nodes: usize) {
+        reasons.into_iter().for_each(|reason| *self.0.entry(reason).or_default() += nodes);
+    }
+
+    /// `0/3 nodes are available: 1 Insufficient cpu, 2 node(s) were unschedulable.`
+    pub fn message(&self, nodes: usize) -> String {
+        let mut listed: Vec<String> = self.0.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        listed.sort();
+        format!("0/{nodes} nodes are available: {}.", listed.join(", "))
+    }
+}
+
+fn best<'a>(world: &World<'_>, pod: &Pod, nodes: &[&'a NodeInfo], turn: usize) -> &'a str {
     let mut totals = vec![0i64; nodes.len()];
     for score in SCORES {
         let raw: Vec<i64> = nodes.iter().map(|node| score.score(world, pod, node)).collect();

@@ -97,23 +97,33 @@ impl Queue {
         self.hope_if(|waiting| waiting.company);
     }
 
+    /// Something changed that may let this pod fit.
+    pub fn hope_for(&mut self, key: &PodKey) {
+        let attempts = self.waiting.get(key).filter(|waiting| waiting.unschedulable).map(|waiting| waiting.attempts);
+        if let Some(attempts) = attempts {
+            self.try_again(key, attempts);
+        }
+    }
+
     /// Something changed that may let pods fit: those that fit nowhere are tried again, after their backoff.
     pub fn hope(&mut self) {
         self.hope_if(|_| true);
     }
 
     fn hope_if(&mut self, concerned: impl Fn(&Waiting) -> bool) {
-        let now = self.clock.now();
         let hoping = self.waiting.iter().filter(|(_, w)| w.unschedulable && concerned(w));
-        let keys: Vec<PodKey> = hoping.map(|(k, _)| k.clone()).collect();
-        for key in keys {
-            let Some(waiting) = self.waiting.get_mut(&key) else { continue };
+        let keys: Vec<(PodKey, u32)> = hoping.map(|(k, w)| (k.clone(), w.attempts)).collect();
+        keys.iter().for_each(|(key, attempts)| self.try_again(key, *attempts));
+    }
+
+    fn try_again(&mut self, key: &PodKey, attempts: u32) {
+        if attempts <= EAGER {
+            return self.wake(key);
+        }
+        let until = self.clock.now() + backoff(attempts - EAGER);
+        if let Some(waiting) = self.waiting.get_mut(key) {
             waiting.unschedulable = false;
-            if waiting.attempts <= EAGER {
-                self.wake(&key);
-            } else {
-                waiting.until = Some(now + backoff(waiting.attempts - EAGER));
-            }
+            waiting.until = Some(until);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Node selectors and node affinity.
 
-use super::{Filter, Score, World};
+use super::{Filter, Rejection, Score, World};
 use crate::cache::NodeInfo;
 use coracle_kinds::placement::{node_matches, preference};
 use k8s_openapi::api::core::v1::Pod;
@@ -9,12 +9,12 @@ use k8s_openapi::api::core::v1::Pod;
 pub struct NodeAffinity;
 
 impl Filter for NodeAffinity {
-    fn reject(&self, _: &World<'_>, pod: &Pod, node: &NodeInfo) -> Vec<String> {
+    fn reject(&self, _: &World<'_>, pod: &Pod, node: &NodeInfo) -> Option<Rejection> {
         match &pod.spec {
             Some(spec) if !node_matches(spec, &node.node) => {
-                vec!["node(s) didn't match Pod's node affinity/selector".into()]
+                Some(Rejection::by_node("node(s) didn't match Pod's node affinity/selector"))
             }
-            _ => Vec::new(),
+            _ => None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Inter-pod affinity: which pods a pod wants in its neighbourhood (a domain of a topology key), and which it does not.
 
-use super::{Filter, Score, World};
+use super::{Filter, Rejection, Score, World};
 use crate::cache::NodeInfo;
 use coracle_api::LabelSelector;
 use coracle_client::ViewExt;
@@ -78,8 +78,7 @@ impl<'a> Term<'a> {
 
 /// Pods in one domain with `node`.
 fn neighbours<'a>(world: &World<'a>, node: &'a NodeInfo, key: &'a str) -> impl Iterator<Item = &'a Pod> {
-    let cache = world.cache;
-    cache.nodes().filter(move |other| together(node, other, key)).flat_map(|other| other.pods.values()).map(|p| &**p)
+    world.nodes().filter(move |other| together(node, other, key)).flat_map(|other| other.pods.values()).map(|p| &**p)
 }
 
 fn required(pod: &Pod, kind: Kind) -> Vec<Term<'_>> {
@@ -135,7 +134,7 @@ fn wanted_are_near(world: &World<'_>, pod: &Pod, node: &NodeInfo) -> bool {
         return true;
     }
     let known = |other: &NodeInfo| terms.iter().any(|term| domain(other, term.key()).is_some());
-    meant(pod) && !world.cache.nodes().filter(|n| known(n)).any(|n| n.pods.values().any(|p| meant(p)))
+    meant(pod) && !world.nodes().filter(|n| known(n)).any(|n| n.pods.values().any(|p| meant(p)))
 }
 
 fn unwanted_are_near(world: &World<'_>, pod: &Pod, node: &NodeInfo) -> bool {
@@ -144,22 +143,22 @@ fn unwanted_are_near(world: &World<'_>, pod: &Pod, node: &NodeInfo) -> bool {
 }
 
 fn unwanted_itself(world: &World<'_>, pod: &Pod, node: &NodeInfo) -> bool {
-    world.cache.particular().any(|(there, other)| {
+    world.particular().any(|(there, other)| {
         let terms = required(other, Kind::AntiAffinity);
         terms.iter().any(|term| together(node, there, term.key()) && term.means(world, pod))
     })
 }
 
 impl Filter for InterPodAffinity {
-    fn reject(&self, world: &World<'_>, pod: &Pod, node: &NodeInfo) -> Vec<String> {
+    fn reject(&self, world: &World<'_>, pod: &Pod, node: &NodeInfo) -> Option<Rejection> {
         if !wanted_are_near(world, pod, node) {
-            vec!["node(s) didn't match pod affinity rules".into()]
+            Some(Rejection::by_node("node(s) didn't match pod affinity rules"))
         } else if unwanted_are_near(world, pod, node) {
-            vec!["node(s) didn't match pod anti-affinity rules".into()]
+            Some(Rejection::by_pods("node(s) didn't match pod anti-affinity rules"))
         } else if unwanted_itself(world, pod, node) {
-            vec!["node(s) didn't satisfy existing pods anti-affinity rules".into()]
+            Some(Rejection::by_pods("node(s) didn't satisfy existing pods anti-affinity rules"))
         } else {
-            Vec::new()
+            None
         }
     }
 }
@@ -171,7 +170,7 @@ impl Score for InterPodAffinity {
             let near = neighbours(world, node, term.key()).filter(|other| term.means(world, other)).count();
             total += weight * i64::try_from(near).unwrap_or(i64::MAX);
         }
-        for (there, other) in world.cache.particular() {
+        for (there, other) in world.particular() {
             let hard = required(other, Kind::Affinity).into_iter().map(|term| (term, HARD_WEIGHT));
             let theirs = preferred(other).into_iter().chain(hard);
             let near = theirs.filter(|(term, _)| together(node, there, term.key()) && term.means(world, pod));

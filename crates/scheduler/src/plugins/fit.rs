@@ -1,6 +1,6 @@
 //! Resources: a node must have what the pod asks for; nodes with more left are liked better.
 
-use super::{Filter, Score, World};
+use super::{Filter, Obstacle, Rejection, Score, World};
 use crate::cache::NodeInfo;
 use coracle_kinds::placement::requests;
 use k8s_openapi::api::core::v1::Pod;
@@ -12,18 +12,23 @@ pub struct Fit;
 pub struct Balanced;
 
 impl Filter for Fit {
-    fn reject(&self, _: &World<'_>, pod: &Pod, node: &NodeInfo) -> Vec<String> {
+    fn reject(&self, _: &World<'_>, pod: &Pod, node: &NodeInfo) -> Option<Rejection> {
         let mut reasons = Vec::new();
+        let mut by = Obstacle::Pods;
         let pods = i64::try_from(node.pods.len()).unwrap_or(i64::MAX);
         if node.allocatable.0.contains_key("pods") && pods + 1 > node.allocatable.get("pods") {
             reasons.push("Too many pods".into());
         }
         for (name, wanted) in pod.spec.as_ref().map(requests).unwrap_or_default().0 {
-            if wanted > 0 && wanted > node.allocatable.get(&name) - node.requested.get(&name) {
+            let all = node.allocatable.get(&name);
+            if wanted > 0 && wanted > all - node.requested.get(&name) {
                 reasons.push(format!("Insufficient {name}"));
+                if wanted > all {
+                    by = Obstacle::Node;
+                }
             }
         }
-        reasons
+        (!reasons.is_empty()).then_some(Rejection { reasons, by })
     }
 }
 

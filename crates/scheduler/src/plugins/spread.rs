@@ -1,6 +1,6 @@
 //! Spreading: as topology spread constraints say, and replicas of one owner apart from each other.
 
-use super::{Filter, Score, World};
+use super::{Filter, Rejection, Score, World};
 use crate::cache::NodeInfo;
 use coracle_api::LabelSelector;
 use coracle_kinds::placement::node_matches;
@@ -45,7 +45,7 @@ fn counts<'a>(
     let keys = constraint.match_label_keys.iter().flatten().filter_map(|k| own.get_key_value(k));
     selector = selector.and(&LabelSelector::from_map(keys));
     let mut counts = HashMap::new();
-    for node in world.cache.nodes() {
+    for node in world.nodes() {
         let usable = constraint.node_affinity_policy.as_deref() == Some("Ignore")
             || pod.spec.as_ref().is_none_or(|s| node_matches(s, &node.node));
         if let Some(domain) = domain(node, &constraint.topology_key).filter(|_| usable) {
@@ -63,10 +63,11 @@ fn constraints<'a>(pod: &'a Pod, when: &'a str) -> impl Iterator<Item = &'a Topo
 }
 
 impl Filter for TopologySpread {
-    fn reject(&self, world: &World<'_>, pod: &Pod, node: &NodeInfo) -> Vec<String> {
+    fn reject(&self, world: &World<'_>, pod: &Pod, node: &NodeInfo) -> Option<Rejection> {
         for constraint in constraints(pod, "DoNotSchedule") {
             let Some(here) = domain(node, &constraint.topology_key) else {
-                return vec!["node(s) didn't match pod topology spread constraints (missing required label)".into()];
+                let why = "node(s) didn't match pod topology spread constraints (missing required label)";
+                return Some(Rejection::by_node(why));
             };
             let (selector, counts) = counts(world, pod, constraint);
             let few_domains =
@@ -75,10 +76,10 @@ impl Filter for TopologySpread {
             let itself = i64::from(selector.matches(&labels(pod)));
             let count = counts.get(here.as_str()).copied().unwrap_or(0);
             if count + itself - least > i64::from(constraint.max_skew) {
-                return vec!["node(s) didn't match pod topology spread constraints".into()];
+                return Some(Rejection::by_pods("node(s) didn't match pod topology spread constraints"));
             }
         }
-        Vec::new()
+        None
     }
 }
 

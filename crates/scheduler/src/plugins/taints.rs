@@ -1,6 +1,6 @@
 //! Taints keep pods away that do not tolerate them; `PreferNoSchedule` only makes a node less liked.
 
-use super::{Filter, Score, World};
+use super::{Filter, Rejection, Score, World};
 use crate::cache::NodeInfo;
 use coracle_kinds::placement::{tolerates, untolerated};
 use k8s_openapi::api::core::v1::{Pod, Taint, Toleration};
@@ -15,15 +15,11 @@ fn both<'a>(pod: &'a Pod, node: &'a NodeInfo) -> (&'a [Taint], &'a [Toleration])
 }
 
 impl Filter for Taints {
-    fn reject(&self, _: &World<'_>, pod: &Pod, node: &NodeInfo) -> Vec<String> {
+    fn reject(&self, _: &World<'_>, pod: &Pod, node: &NodeInfo) -> Option<Rejection> {
         let (taints, tolerations) = both(pod, node);
-        match untolerated(taints, tolerations, &["NoSchedule", "NoExecute"]) {
-            Some(taint) => {
-                let value = taint.value.as_deref().unwrap_or_default();
-                vec![format!("node(s) had untolerated taint {{{}: {value}}}", taint.key)]
-            }
-            None => Vec::new(),
-        }
+        let taint = untolerated(taints, tolerations, &["NoSchedule", "NoExecute"])?;
+        let value = taint.value.as_deref().unwrap_or_default();
+        Some(Rejection::by_node(format!("node(s) had untolerated taint {{{}: {value}}}", taint.key)))
     }
 }
 

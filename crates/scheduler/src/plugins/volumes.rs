@@ -1,6 +1,6 @@
 //! Volumes: a claim that is bound ties the pod to where the volume is; one that waits for its first consumer must be able to follow.
 
-use super::{Filter, World};
+use super::{Filter, Rejection, World};
 use crate::cache::NodeInfo;
 use coracle_client::{SharedView, Typed, ViewExt};
 use coracle_kinds::{
@@ -55,34 +55,36 @@ pub fn bound_to(claim: &PersistentVolumeClaim) -> &str {
 }
 
 impl Filter for Volumes {
-    fn reject(&self, world: &World<'_>, pod: &Pod, node: &NodeInfo) -> Vec<String> {
+    fn reject(&self, world: &World<'_>, pod: &Pod, node: &NodeInfo) -> Option<Rejection> {
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         for name in claims(pod) {
             let Some(claim) = world.view.typed::<PersistentVolumeClaim>(namespace, &name) else {
-                return vec![format!("persistentvolumeclaim \"{name}\" not found")];
+                return Some(Rejection::by_node(format!("persistentvolumeclaim \"{name}\" not found")));
             };
             if claim.meta().is_deleting() {
-                return vec![format!("persistentvolumeclaim \"{name}\" is being deleted")];
+                return Some(Rejection::by_node(format!("persistentvolumeclaim \"{name}\" is being deleted")));
             }
             let volume = bound_to(&claim);
             if volume.is_empty() {
                 let Some(class) = late_class(world.view, &claim) else {
-                    return vec!["pod has unbound immediate PersistentVolumeClaims".into()];
+                    return Some(Rejection::by_node("pod has unbound immediate PersistentVolumeClaims"));
                 };
                 if !can_follow(world.view, &claim, &class, &node.node) {
-                    return vec!["node(s) didn't find available persistent volumes to bind".into()];
+                    return Some(Rejection::by_node("node(s) didn't find available persistent volumes to bind"));
                 }
                 continue;
             }
             let Some(volume) = world.view.typed::<PersistentVolume>("", volume) else {
-                return vec!["node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)".into()];
+                return Some(Rejection::by_node(
+                    "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)",
+                ));
             };
             let required =
                 volume.spec.as_ref().and_then(|s| s.node_affinity.as_ref()).and_then(|a| a.required.as_ref());
             if required.is_some_and(|selector| !selector_matches(selector, &node.node)) {
-                return vec!["node(s) had volume node affinity conflict".into()];
+                return Some(Rejection::by_node("node(s) had volume node affinity conflict"));
             }
         }
-        Vec::new()
+        None
     }
 }
