@@ -1,12 +1,16 @@
 //! A server in this process and a client that sees every byte.
 
 use bytes::Bytes;
+use coracle_api::{Object, Resource};
+use coracle_kinds::flowcontrol::objects;
 use coracle_pki::tls::{self, RotatingCertificate};
 use coracle_server::{Server, ServerConfig};
+use futures::StreamExt;
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
+use k8s_openapi::api::flowcontrol::v1::FlowSchema;
 use serde_json::Value;
 use std::{collections::VecDeque, future::Future, net::SocketAddr, sync::Arc};
 use tokio::net::TcpStream;
@@ -58,6 +62,7 @@ impl World {
         config.advertise = Some([192, 0, 2, 7].into());
         let now = config.clock.now();
         let server = Server::start(config).await.unwrap();
+        quiet(&server).await;
         let identity = RotatingCertificate::new(server.pki().admin(now).unwrap()).unwrap();
         let authority = server.pki().authority().certificate_pem();
         let mut tls = tls::client_config(&authority, Some(identity)).unwrap();
@@ -119,6 +124,21 @@ impl World {
         assert_eq!(answer.status(), 200, "{path}");
         let media = answer.headers()["content-type"].to_str().unwrap().to_string();
         Frames { body: answer.into_body(), media, read: VecDeque::new() }
+    }
+}
+
+/// Waits for what a new server still writes when it answers already, so that two reads find the same: its flow schemas and their status.
+async fn quiet(server: &Server) {
+    let flows = Resource::of::<FlowSchema>();
+    let view = server.view();
+    let mut changes = view.changes(std::slice::from_ref(&flows));
+    let judged = |flow: &Arc<Object>| flow.value()["status"]["conditions"].is_array();
+    loop {
+        let found = view.list(&flows, "");
+        if found.len() == objects::flows().len() && found.iter().all(judged) {
+            return;
+        }
+        changes.next().await.expect("changes come");
     }
 }
 
